@@ -1,0 +1,1 @@
+//! Services and instances: the catalog, leases, and the backends that hold them.
