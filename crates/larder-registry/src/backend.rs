@@ -1,0 +1,142 @@
+//! What a registry system must be able to do: the trait that every backend implements.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::catalog::{Change, Service, Snapshot};
+use crate::event::Event;
+use crate::model::{Instance, Key, Name, Status};
+
+/// A boxed future: what keeps [`Backend`] object-safe.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A registry system: memory, etcd, Consul, …
+///
+/// Object-safe, because a program picks one at run time. Every implementation passes the suite in
+/// [`conformance`](crate::conformance). All methods are safe to cancel: a dropped call has either
+/// happened or not.
+pub trait Backend: Debug + Send + Sync {
+    /// The backend's kind, for logs and metrics, such as `memory`.
+    fn kind(&self) -> &'static str;
+
+    /// Adds the instance, or replaces the one with its key, and starts its lease.
+    ///
+    /// The registry fills in what it owns: the status that results from overrides, the lease's times,
+    /// [`updated_at`](Instance::updated_at). A registration whose
+    /// [`dirty_at`](Instance::dirty_at) is smaller than what is held renews the lease and changes
+    /// nothing else. Answers with the instance as it is held.
+    fn register(&self, instance: Instance) -> BoxFuture<'_, Result<Arc<Instance>, Error>>;
+
+    /// Renews the lease of `key`.
+    ///
+    /// `dirty_at` is what the registrant believes it last registered; if it is newer than what is held
+    /// the answer is [`Error::Outdated`], and the registrant must register again.
+    fn renew<'a>(
+        &'a self,
+        key: &'a Key,
+        dirty_at: Option<u64>,
+    ) -> BoxFuture<'a, Result<Arc<Instance>, Error>>;
+
+    /// Removes the instance. Answers with the instance as it was.
+    fn deregister<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Arc<Instance>, Error>>;
+
+    /// Sets or lifts an operator's override of the instance's status.
+    fn set_override<'a>(
+        &'a self,
+        key: &'a Key,
+        change: OverrideChange,
+    ) -> BoxFuture<'a, Result<Arc<Instance>, Error>>;
+
+    /// All instances of a service. [`Error::NotFound`] for one that is unknown or has none.
+    fn service<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Result<Arc<Service>, Error>>;
+
+    /// The names of all services that have an instance, in the order of their folded names.
+    fn services(&self) -> BoxFuture<'_, Result<Vec<Name>, Error>>;
+
+    /// Watches one service, or all of them: the present state, then every change in order.
+    ///
+    /// Of an unknown service the present state is empty, not an error.
+    fn watch(&self, service: Option<Name>) -> BoxFuture<'_, Result<Box<dyn Watch>, Error>>;
+
+    /// Stops everything that the backend runs in the background and waits for its end. Later calls
+    /// answer [`Error::Closed`]; watches end.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// A registry that is wholly held in memory: what servers read from.
+pub trait View: Debug + Send + Sync {
+    /// Everything, as of one revision. Cheap: nothing is copied.
+    fn snapshot(&self) -> Snapshot;
+
+    /// One instance with its lease as it is at this moment, renewals included.
+    fn instance(&self, key: &Key) -> Option<Arc<Instance>>;
+
+    /// The changes after `revision`, oldest first; none if they are no longer all known.
+    fn changes_since(&self, revision: u64) -> Option<Vec<Change>>;
+
+    /// The changes made at or after `wall` milliseconds since 1970, oldest first, and the state that
+    /// they lead to; none if they are no longer all known.
+    fn recent_changes(&self, wall: u64) -> (Snapshot, Option<Vec<Change>>);
+
+    /// Calls `observer` for every change from now on.
+    fn observe(&self, observer: Arc<dyn Observer>);
+}
+
+/// A registry that can be written to and read from at memory speed.
+pub trait Registry: Backend + View {}
+
+impl<R: Backend + View> Registry for R {}
+
+/// Somebody who must know of a change before the writer is answered: a cache that forgets what it
+/// had encoded, so that a client which registers and reads sees itself.
+pub trait Observer: Debug + Send + Sync {
+    /// Called with changes in the order of their revisions, after [`View::snapshot`] holds them and
+    /// before the write is answered. Must not block and must not call the registry's writing methods.
+    fn changed(&self, changes: &[Change]);
+}
+
+/// The stream of a [`Backend::watch`].
+pub trait Watch: Debug + Send {
+    /// The next event; none once the backend is closed.
+    ///
+    /// Safe to cancel: a dropped call loses no event. An error ends nothing: calling again goes on,
+    /// with a new listing.
+    fn next(&mut self) -> BoxFuture<'_, Option<Result<Event, Error>>>;
+}
+
+/// A change of an operator's override.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverrideChange {
+    /// The override to set; none to lift the one that is there.
+    pub to: Option<Status>,
+    /// The status to show when an override is lifted, until the instance registers again. Ignored
+    /// otherwise. Eureka's default is [`Status::Unknown`], which makes the instance register at its
+    /// next renewal.
+    pub fallback: Status,
+    /// By the operator's clock, milliseconds since 1970; the instance's
+    /// [`dirty_at`](Instance::dirty_at) moves up to it.
+    pub dirty_at: Option<u64>,
+}
+
+/// Why a backend could not do what it was asked. Nothing was changed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No such service or instance. Not retried: register first.
+    #[error("{0} is not registered")]
+    NotFound(String),
+    /// The registrant has changed since it registered. It must register again.
+    #[error("{0} has changed since it registered: register it again")]
+    Outdated(Key),
+    /// The registry holds as many instances as it may. Retry when some have left, or raise the limit.
+    #[error("the registry is full: it holds {limit} instances, the most that it may")]
+    Full {
+        /// How many it may hold.
+        limit: usize,
+    },
+    /// The backend was closed. Not retried.
+    #[error("the registry is shutting down")]
+    Closed,
+}

@@ -1,0 +1,169 @@
+//! One immutable state of a catalog.
+
+use std::sync::Arc;
+
+use rpds::RedBlackTreeMapSync;
+
+use crate::model::{Instance, Key, Name, Status};
+
+/// One service: its instances in the order of their ids.
+#[derive(Debug, Clone)]
+pub struct Service {
+    name: Name,
+    revision: u64,
+    instances: RedBlackTreeMapSync<Arc<str>, Arc<Instance>>,
+}
+
+impl Service {
+    fn empty(name: Name) -> Self {
+        Self { name, revision: 0, instances: RedBlackTreeMapSync::new_sync() }
+    }
+
+    /// The name, as the first registrant wrote it.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// The revision of the last change to this service.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The instances in the order of their ids.
+    pub fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.instances.values()
+    }
+
+    /// The instance with this id.
+    pub fn get(&self, id: &str) -> Option<&Arc<Instance>> {
+        self.instances.get(id)
+    }
+
+    /// How many instances there are; never zero in a snapshot.
+    pub fn len(&self) -> usize {
+        self.instances.size()
+    }
+
+    /// Whether there are no instances; never in a snapshot.
+    pub fn is_empty(&self) -> bool {
+        self.instances.is_empty()
+    }
+}
+
+/// The whole catalog as of one revision. Cloning costs a reference count.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    revision: u64,
+    services: RedBlackTreeMapSync<Name, Arc<Service>>,
+    counts: StatusCounts,
+}
+
+impl Snapshot {
+    pub(super) fn empty(revision: u64) -> Self {
+        Self {
+            revision,
+            services: RedBlackTreeMapSync::new_sync(),
+            counts: StatusCounts::default(),
+        }
+    }
+
+    /// The revision of the last change in this snapshot.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The services that have an instance, in the order of their folded names.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.values()
+    }
+
+    /// The service of this name.
+    pub fn service(&self, name: &Name) -> Option<&Arc<Service>> {
+        self.services.get(name)
+    }
+
+    /// The instance with this key.
+    pub fn instance(&self, key: &Key) -> Option<&Arc<Instance>> {
+        self.service(&key.service)?.get(&key.id)
+    }
+
+    /// Every instance, service by service.
+    pub fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        self.services().flat_map(|service| service.instances())
+    }
+
+    /// How many instances there are in each status.
+    pub fn counts(&self) -> StatusCounts {
+        self.counts
+    }
+
+    /// How many instances there are.
+    pub fn len(&self) -> usize {
+        self.counts.total()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty()
+    }
+
+    /// Puts the instance in; returns the one that it replaces.
+    pub(super) fn put(&mut self, instance: Arc<Instance>) -> Option<Arc<Instance>> {
+        self.revision += 1;
+        let mut service = match self.services.get(&instance.service) {
+            Some(service) => Service::clone(service),
+            None => Service::empty(instance.service.clone()),
+        };
+        let before = service.get(&instance.id).cloned();
+        if let Some(before) = &before {
+            self.counts.subtract(before.status);
+        }
+        self.counts.add(instance.status);
+        service.revision = self.revision;
+        service.instances.insert_mut(instance.id.as_str().into(), instance);
+        self.services.insert_mut(service.name.clone(), Arc::new(service));
+        before
+    }
+
+    /// Takes the instance out, and its service with the last one.
+    pub(super) fn remove(&mut self, key: &Key) -> Option<Arc<Instance>> {
+        let service = self.services.get(&key.service)?;
+        let before = service.get(&key.id)?.clone();
+        let mut service = Service::clone(service);
+        self.revision += 1;
+        self.counts.subtract(before.status);
+        service.revision = self.revision;
+        service.instances.remove_mut(&key.id);
+        if service.is_empty() {
+            self.services.remove_mut(&key.service);
+        } else {
+            self.services.insert_mut(service.name.clone(), Arc::new(service));
+        }
+        Some(before)
+    }
+}
+
+/// How many instances there are in each status, kept along with every change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StatusCounts([usize; Status::ALL.len()]);
+
+impl StatusCounts {
+    /// How many instances are in this status.
+    pub fn of(&self, status: Status) -> usize {
+        self.0[status as usize]
+    }
+
+    /// How many instances there are.
+    pub fn total(&self) -> usize {
+        self.0.iter().sum()
+    }
+
+    /// Counts one more instance.
+    pub fn add(&mut self, status: Status) {
+        self.0[status as usize] += 1;
+    }
+
+    fn subtract(&mut self, status: Status) {
+        self.0[status as usize] -= 1;
+    }
+}
