@@ -1,0 +1,116 @@
+use std::time::Duration;
+
+use larder_cache::Hands;
+
+use super::*;
+use crate::conformance;
+use crate::event::Event;
+use crate::model::{Action, Lease};
+
+fn start(options: Options) -> Memory {
+    Memory::start(options, Clock::running())
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_conforms() {
+    conformance::suite(async || Arc::new(start(Options::default())) as Arc<dyn Backend>).await;
+}
+
+#[tokio::test]
+async fn revisions_begin_at_the_time_of_day_so_that_a_restart_never_goes_back() {
+    let (clock, _hands): (Clock, Hands) = Clock::by_hand(1_700_000_000_000);
+    let memory = Memory::start(Options::default(), clock);
+    assert_eq!(memory.snapshot().revision(), 1_700_000_000_000);
+    memory.close().await;
+}
+
+#[tokio::test]
+async fn a_watch_that_falls_behind_the_log_gets_a_new_listing() {
+    let memory = start(Options { log_len: 4, ..Options::default() });
+    let mut watch = memory.watch(None).await.expect("it is open");
+    assert_eq!(watch.next().await.and_then(Result::ok), Some(Event::Init));
+    assert!(matches!(watch.next().await, Some(Ok(Event::InitDone { .. }))));
+    for id in 0..10 {
+        memory.register(Instance::new("web", &id.to_string())).await.expect("there is room");
+    }
+    assert_eq!(watch.next().await.and_then(Result::ok), Some(Event::Init));
+    for _ in 0..10 {
+        assert!(matches!(watch.next().await, Some(Ok(Event::InitApply(_)))));
+    }
+    assert!(matches!(watch.next().await, Some(Ok(Event::InitDone { .. }))));
+    memory.close().await;
+}
+
+#[tokio::test]
+async fn a_dropped_call_for_the_next_event_loses_none() {
+    let memory = start(Options::default());
+    let mut watch = memory.watch(None).await.expect("it is open");
+    watch.next().await;
+    watch.next().await;
+    for id in 0..3 {
+        let pending = tokio::time::timeout(Duration::ZERO, watch.next()).await;
+        assert!(pending.is_err(), "nothing has happened yet");
+        memory.register(Instance::new("web", &id.to_string())).await.expect("there is room");
+        match watch.next().await {
+            Some(Ok(Event::Apply { instance, .. })) => assert_eq!(instance.id, id.to_string()),
+            other => panic!("{other:?}"),
+        }
+    }
+    memory.close().await;
+}
+
+#[derive(Debug)]
+struct Recorder(Mutex<Vec<(u64, Action)>>);
+
+impl Observer for Recorder {
+    fn changed(&self, changes: &[Change]) {
+        lock(&self.0).extend(changes.iter().map(|change| (change.revision, change.action)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_hears_of_every_change_in_order_before_the_writer_is_answered() {
+    let memory = start(Options::default());
+    let recorder = Arc::new(Recorder(Mutex::new(Vec::new())));
+    memory.observe(recorder.clone());
+    let first = memory.snapshot().revision() + 1;
+    let lease = Some(Lease { duration_secs: 5, ..Lease::default() });
+    memory.register(Instance { lease, ..Instance::new("web", "1") }).await.expect("there is room");
+    assert_eq!(*lock(&recorder.0), [(first, Action::Added)]);
+    memory.renew(&Key::new("web", "1"), None).await.expect("it is registered");
+    assert_eq!(lock(&recorder.0).len(), 1, "a renewal is no change");
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(*lock(&recorder.0), [(first, Action::Added), (first + 1, Action::Deleted)]);
+    memory.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shorter_lease_that_comes_later_runs_out_first() {
+    let memory = start(Options::default());
+    for (id, duration_secs) in [("long", 3_600), ("short", 1)] {
+        let lease = Some(Lease { duration_secs, ..Lease::default() });
+        memory
+            .register(Instance { lease, ..Instance::new("web", id) })
+            .await
+            .expect("there is room");
+        // Lets the expiry task go to sleep until the long lease runs out.
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(Duration::from_millis(1_010)).await;
+    let ids: Vec<_> = memory.snapshot().instances().map(|held| held.id.clone()).collect();
+    assert_eq!(ids, ["long"]);
+    memory.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mass_expiry_removes_everyone() {
+    let memory = start(Options::default());
+    let lease = Some(Lease { duration_secs: 1, ..Lease::default() });
+    for id in 0..1_000 {
+        let instance = Instance { lease, ..Instance::new("web", &id.to_string()) };
+        memory.register(instance).await.expect("there is room");
+    }
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert!(memory.snapshot().is_empty());
+    memory.close().await;
+}

@@ -1,0 +1,204 @@
+//! What a registry decides when it is told something: a catalog, its leases, and the rules between
+//! them.
+//!
+//! Pure: every method takes the [`Moment`] at which it happens, and answers with what changed. The
+//! rules are Eureka's, whose clients depend on them; registrants that know nothing of overrides or of
+//! the time of their last change never notice.
+
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder_cache::Time;
+
+use crate::backend::{Error, OverrideChange};
+use crate::catalog::{Catalog, Change};
+use crate::lease::Leases;
+use crate::model::{Action, Instance, Key, Status};
+
+/// When something happens, on the two clocks that a registry needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// For leases: a clock that never jumps.
+    pub now: Time,
+    /// For timestamps: the time of day in milliseconds since 1970.
+    pub wall: u64,
+}
+
+/// What a write did.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The instance as it is held now, or as it was last if it was removed.
+    pub instance: Arc<Instance>,
+    /// The change; none if only a lease was renewed.
+    pub change: Option<Change>,
+}
+
+/// A catalog, its leases, and the rules between them. Holds at most `max_instances`.
+#[derive(Debug)]
+pub struct Registrar {
+    catalog: Catalog,
+    leases: Leases,
+    max_instances: usize,
+}
+
+impl Registrar {
+    /// Takes charge of an empty catalog.
+    pub fn new(catalog: Catalog, max_instances: usize) -> Self {
+        Self { catalog, leases: Leases::default(), max_instances }
+    }
+
+    /// The catalog as it is.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Adds an instance or replaces the one with its key; see
+    /// [`Backend::register`](crate::Backend::register).
+    pub fn register(&mut self, instance: Instance, at: Moment) -> Result<Outcome, Error> {
+        let key = instance.key();
+        let before = self.catalog.get(&key).cloned();
+        if before.is_none() && self.catalog.len() >= self.max_instances {
+            return Err(Error::Full { limit: self.max_instances });
+        }
+        if let Some(held) = before.as_ref().filter(|held| held.dirty_at > instance.dirty_at) {
+            self.leases.renew(&key, at.now, at.wall);
+            return Ok(Outcome { instance: held.clone(), change: None });
+        }
+        let instance = settle(instance, before.as_deref(), at.wall);
+        match instance.lease {
+            Some(lease) => self.leases.grant(key, secs(lease.duration_secs), at.now, at.wall),
+            None => self.leases.end(&key),
+        }
+        if let Some(held) = before.filter(|held| says_the_same(held, &instance)) {
+            return Ok(Outcome { instance: held, change: None });
+        }
+        Ok(Self::outcome(self.catalog.put(instance, Action::Added, at.wall)))
+    }
+
+    /// Renews a lease; see [`Backend::renew`](crate::Backend::renew).
+    pub fn renew(
+        &mut self,
+        key: &Key,
+        dirty_at: Option<u64>,
+        at: Moment,
+    ) -> Result<Arc<Instance>, Error> {
+        let held = self.held(key)?.clone();
+        // Eureka: an instance whose status nobody knows is told to register again.
+        if held.status == Status::Unknown {
+            return Err(Error::NotFound(key.to_string()));
+        }
+        self.leases.renew(key, at.now, at.wall);
+        if dirty_at.is_some_and(|dirty_at| dirty_at > held.dirty_at) {
+            return Err(Error::Outdated(key.clone()));
+        }
+        Ok(held)
+    }
+
+    /// Removes an instance.
+    pub fn deregister(&mut self, key: &Key, at: Moment) -> Result<Outcome, Error> {
+        self.leases.end(key);
+        let change = self.catalog.remove(key, at.wall);
+        change.map(Self::outcome).ok_or_else(|| Error::NotFound(key.to_string()))
+    }
+
+    /// Sets or lifts an override; renews the lease, as Eureka does.
+    pub fn set_override(
+        &mut self,
+        key: &Key,
+        change: OverrideChange,
+        at: Moment,
+    ) -> Result<Outcome, Error> {
+        let held = self.held(key)?.clone();
+        self.leases.renew(key, at.now, at.wall);
+        let Some((status, status_override)) = status::after_override(&held, change) else {
+            return Ok(Outcome { instance: held, change: None });
+        };
+        let mut instance = Instance::clone(&held);
+        instance.status = status;
+        instance.status_override = status_override;
+        instance.dirty_at = instance.dirty_at.max(change.dirty_at.unwrap_or(0));
+        note_first_up(&mut instance, at.wall);
+        Ok(Self::outcome(self.catalog.put(instance, Action::Modified, at.wall)))
+    }
+
+    /// Removes up to `most` instances whose lease has run out, the longest overdue first.
+    pub fn expire(&mut self, at: Moment, most: usize) -> Vec<Change> {
+        std::iter::from_fn(|| self.leases.pop_expired(at.now))
+            .take(most)
+            .filter_map(|key| self.catalog.remove(&key, at.wall))
+            .collect()
+    }
+
+    /// The moment before which no lease runs out.
+    pub fn next_expiry(&self) -> Option<Time> {
+        self.leases.next_expiry()
+    }
+
+    /// The instance with its lease as it is at this moment, renewals included.
+    pub fn instance(&self, key: &Key) -> Option<Arc<Instance>> {
+        let held = self.catalog.get(key)?;
+        let mut instance = Instance::clone(held);
+        if let Some((lease, renewed_at)) = instance.lease.as_mut().zip(self.leases.renewed_at(key))
+        {
+            lease.renewed_at = renewed_at;
+        }
+        Some(Arc::new(instance))
+    }
+
+    fn held(&self, key: &Key) -> Result<&Arc<Instance>, Error> {
+        self.catalog.get(key).ok_or_else(|| Error::NotFound(key.to_string()))
+    }
+
+    fn outcome(change: Change) -> Outcome {
+        Outcome { instance: change.instance.clone(), change: Some(change) }
+    }
+}
+
+/// Fills in what the registry owns: the status, the override and the lease's times.
+fn settle(mut instance: Instance, before: Option<&Instance>, wall: u64) -> Instance {
+    let said = instance.status_override.filter(|status| *status != Status::Unknown);
+    instance.status_override = before.and_then(|before| before.status_override).or(said);
+    instance.status = status::on_registration(
+        instance.status,
+        instance.status_override,
+        before.map(|before| before.status),
+    );
+    if let Some(lease) = &mut instance.lease {
+        let held = before.and_then(|before| before.lease);
+        lease.registered_at = wall;
+        lease.renewed_at = wall;
+        lease.evicted_at = 0;
+        lease.up_since = held.map_or(0, |held| held.up_since);
+    }
+    note_first_up(&mut instance, wall);
+    instance
+}
+
+fn note_first_up(instance: &mut Instance, wall: u64) {
+    let up = instance.status == Status::Up;
+    if let Some(lease) = instance.lease.as_mut().filter(|lease| up && lease.up_since == 0) {
+        lease.up_since = wall;
+    }
+}
+
+/// Whether a registration repeats what is held: then it is a renewal, and nobody is told.
+fn says_the_same(held: &Instance, instance: &Instance) -> bool {
+    let times = |lease: &Instance| lease.lease.map(|lease| (lease.registered_at, lease.renewed_at));
+    let mut repeated = instance.clone();
+    repeated.updated_at = held.updated_at;
+    repeated.action = held.action;
+    if let Some((lease, (registered_at, renewed_at))) = repeated.lease.as_mut().zip(times(held)) {
+        lease.registered_at = registered_at;
+        lease.renewed_at = renewed_at;
+    }
+    repeated == *held
+}
+
+fn secs(secs: u32) -> Duration {
+    Duration::from_secs(secs.into())
+}
+
+#[cfg(test)]
+mod tests;
