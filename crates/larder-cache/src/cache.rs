@@ -180,6 +180,11 @@ impl<S: Source> Cache<S> {
         }
     }
 
+    /// How much longer the reply's value is fresh.
+    pub(crate) fn fresh_for(&self, reply: &Reply<S::Value, S::Error>) -> Duration {
+        reply.entry().fresh_until().since(self.core.clock.now())
+    }
+
     fn hit(&self, key: &S::Key, request: &Request) -> Option<Reply<S::Value, S::Error>> {
         let entry = self.core.store.get(key)?;
         let now = self.core.clock.coarse();
@@ -341,14 +346,13 @@ impl<S: Source> Core<S> {
             Answer::Value { value, index, age, ttl } => {
                 self.count(Happened::Fetched);
                 let weight = self.source.weigh(key, &value);
-                let freshness = Freshness::starting(now, age, ttl.unwrap_or(self.ttl));
+                let freshness = Freshness::starting(now, age, self.at_most_ttl(ttl));
                 Arrival::Entry(Arc::new(Versioned::new(value, index, weight, freshness)))
             }
             Answer::NotModified { ttl } => match previous {
                 Some(entry) => {
                     self.count(Happened::NotModified);
-                    let ttl = ttl.unwrap_or(self.ttl);
-                    entry.confirm(Freshness::starting(now, Duration::ZERO, ttl));
+                    entry.confirm(Freshness::starting(now, Duration::ZERO, self.at_most_ttl(ttl)));
                     Arrival::Entry(entry)
                 }
                 None => self.failure(Error::NothingToConfirm),
@@ -358,6 +362,11 @@ impl<S: Source> Core<S> {
                 Arrival::Absent(remember)
             }
         }
+    }
+
+    /// What the source says, if that is less than what the options say.
+    fn at_most_ttl(&self, said: Option<Duration>) -> Duration {
+        said.map_or(self.ttl, |said| said.min(self.ttl))
     }
 
     fn failure(&self, error: Error<S::Error>) -> Arrival<S::Value, S::Error> {

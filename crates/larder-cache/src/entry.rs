@@ -88,7 +88,7 @@ impl<V> Versioned<V> {
         Duration::from_millis(self.age_millis(now))
     }
 
-    fn fresh_until(&self) -> Time {
+    pub(crate) fn fresh_until(&self) -> Time {
         Time::from_millis(self.fresh_until.load(Ordering::Relaxed))
     }
 

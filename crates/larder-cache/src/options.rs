@@ -23,8 +23,7 @@ pub struct Options {
     /// a share of `expected_entries`. 0.0 to 1.0; defaults to 0.5. Use 1.0 for values beyond some 200
     /// bytes: it costs about 40 bytes for each key.
     pub ghost_allocation: f64,
-    /// How long a value is fresh, unless its source says otherwise. Any length; defaults to one
-    /// minute.
+    /// How long a value is fresh, unless its source says less. Any length; defaults to one minute.
     pub ttl: Duration,
     /// How long after it stopped being fresh a value may stand in while the source fails. Any length,
     /// zero for "rather an error"; defaults to one hour.

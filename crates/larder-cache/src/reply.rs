@@ -42,6 +42,10 @@ impl<V, E> Reply<V, E> {
         Self { error: Some(error), ..Self::new(entry, now, Origin::Stale) }
     }
 
+    pub(crate) fn entry(&self) -> &Versioned<V> {
+        &self.entry
+    }
+
     /// How long ago the owner last vouched for the value, to within the clock's tick (10 ms).
     pub fn age(&self) -> Duration {
         Duration::from_millis(self.age)

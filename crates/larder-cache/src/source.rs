@@ -115,7 +115,7 @@ impl<V> Fetched<V> {
         self
     }
 
-    /// Makes the value fresh for `for_this_long`, in place of the cache's
+    /// Makes the value fresh for `for_this_long`, if that is less than the cache's
     /// [`ttl`](crate::Options::ttl).
     #[must_use]
     pub fn with_ttl(mut self, for_this_long: Duration) -> Self {
@@ -128,8 +128,9 @@ impl<V> Fetched<V> {
 
 /// A cache is itself a source, so that one can be put in front of another.
 ///
-/// Values keep their index and their age on the way. A value that the inner cache serves although its
-/// own source failed is not fresh in the outer one: the next caller asks again.
+/// Values keep their index and their age on the way, and are fresh in the outer cache no longer than in
+/// the inner one. So one that the inner cache serves although its own source failed is not fresh at all:
+/// the next caller asks again.
 impl<S: Source> Source for Cache<S>
 where
     S::Value: Clone,
@@ -145,11 +146,9 @@ where
     ) -> Result<Fetched<S::Value>, Self::Error> {
         match self.get(key).await {
             Ok(reply) => {
-                let fetched = Fetched::value(S::Value::clone(&reply))
-                    .with_index(reply.index())
-                    .with_age(reply.age());
-                let stale = reply.error().is_some();
-                Ok(if stale { fetched.with_ttl(Duration::ZERO) } else { fetched })
+                let fetched = Fetched::value(S::Value::clone(&reply));
+                let fresh_for = self.fresh_for(&reply);
+                Ok(fetched.with_index(reply.index()).with_age(reply.age()).with_ttl(fresh_for))
             }
             // Remembered by the inner cache, for as long as its source said.
             Err(error::Error::Absent) => Ok(Fetched::absent(Duration::ZERO)),

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::catalog::{Change, Service, Snapshot};
 use crate::event::Event;
@@ -80,8 +80,8 @@ pub trait View: Debug + Send + Sync {
     /// they lead to; none if they are no longer all known.
     fn recent_changes(&self, wall: u64) -> (Snapshot, Option<Vec<Change>>);
 
-    /// Calls `observer` for every change from now on.
-    fn observe(&self, observer: Arc<dyn Observer>);
+    /// Calls `observer` for every change from now on, as long as somebody else keeps it alive.
+    fn observe(&self, observer: Weak<dyn Observer>);
 }
 
 /// A registry that can be written to and read from at memory speed.

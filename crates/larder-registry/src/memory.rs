@@ -8,7 +8,7 @@
 mod expiry;
 mod watch;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use larder_cache::Clock;
 use tokio::sync::Notify;
@@ -72,7 +72,7 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     registrar: Registrar,
-    observers: Vec<Arc<dyn Observer>>,
+    observers: Vec<Weak<dyn Observer>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,7 +150,7 @@ impl Shared {
     /// order, and nobody takes a snapshot with a change that an observer does not know of.
     fn tell(&self, state: &State, changes: &[Change]) {
         let Some(last) = changes.last() else { return };
-        for observer in &state.observers {
+        for observer in state.observers.iter().filter_map(Weak::upgrade) {
             observer.changed(changes);
         }
         self.progress.send_modify(|progress| progress.revision = last.revision);
@@ -246,8 +246,10 @@ impl View for Memory {
         (catalog.snapshot(), changes)
     }
 
-    fn observe(&self, observer: Arc<dyn Observer>) {
-        self.shared.state().observers.push(observer);
+    fn observe(&self, observer: Weak<dyn Observer>) {
+        let observers = &mut self.shared.state().observers;
+        observers.retain(|observer| observer.strong_count() > 0);
+        observers.push(observer);
     }
 }
 

@@ -153,11 +153,15 @@ async fn a_reply_tells_its_age_and_index() {
 }
 
 #[tokio::test]
-async fn the_source_may_say_how_long_its_value_is_fresh() {
-    let bench = Bench::new([Step::ValueFor(7, secs(2))]);
-    bench.value().await;
-    bench.hands.advance(secs(2));
-    assert_eq!(bench.value().await, (2, Origin::Miss));
+async fn the_source_may_shorten_the_ttl_and_not_lengthen_it() {
+    for (said, effective) in [(secs(2), 2_000), (secs(99), 10_000)] {
+        let bench = Bench::new([Step::ValueFor(7, said)]);
+        bench.value().await;
+        bench.hands.advance(Duration::from_millis(effective - 1));
+        assert_eq!(bench.value().await, (7, Origin::Hit));
+        bench.hands.advance(Duration::from_millis(1));
+        assert_eq!(bench.value().await, (2, Origin::Miss));
+    }
 }
 
 #[tokio::test]
@@ -479,6 +483,19 @@ async fn one_cache_in_front_of_another_keeps_age_and_index_and_asks_again_when_s
     bench.hands.advance(secs(6));
     assert_eq!(*outer.get(&1).await.expect("the inner value stands in"), 7);
     assert_eq!(outer.get(&1).await.map(|reply| *reply).ok(), Some(3), "stale is not fresh outside");
+}
+
+#[tokio::test]
+async fn a_value_is_fresh_behind_two_caches_no_longer_than_in_the_inner_one() {
+    let bench = Bench::new([]);
+    let clock = Some(bench.cache.core.clock.clone());
+    let options = Options { clock, ..Options::default() };
+    let outer = Cache::new(bench.cache.clone(), options).expect("the options are valid");
+    bench.value().await;
+    bench.hands.advance(secs(9));
+    assert_eq!(outer.get(&1).await.map(|reply| *reply).ok(), Some(1));
+    bench.hands.advance(secs(1));
+    assert_eq!(outer.get(&1).await.map(|reply| *reply).ok(), Some(2));
 }
 
 #[tokio::test]

@@ -72,7 +72,8 @@ impl Observer for Recorder {
 async fn an_observer_hears_of_every_change_in_order_before_the_writer_is_answered() {
     let memory = start(Options::default());
     let recorder = Arc::new(Recorder(Mutex::new(Vec::new())));
-    memory.observe(recorder.clone());
+    let observer: Arc<dyn Observer> = recorder.clone();
+    memory.observe(Arc::downgrade(&observer));
     let first = memory.snapshot().revision() + 1;
     let lease = Some(Lease { duration_secs: 5, ..Lease::default() });
     memory.register(Instance { lease, ..Instance::new("web", "1") }).await.expect("there is room");

@@ -1,0 +1,209 @@
+//! Eureka's response cache: two tiers over the engine.
+//!
+//! The *read-write tier* is a cache whose source is the [`Encoder`] over a snapshot of the registry.
+//! The *read-only tier* is a cache whose source is the read-write tier. Changes invalidate the
+//! read-write tier; what they do to the read-only tier is its [`mode`](ReadOnlyTier).
+//!
+//! Unlike Eureka's, both tiers are bounded, an unknown application is remembered for a moment only, and
+//! a payload that was encoded from a state before a change can never be stored after it.
+
+mod encoder;
+mod invalidation;
+mod key;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use larder_cache::{Attempt, Cache, Clock, Error, Fetched, InvalidOption, Reply, Source, Stats};
+use larder_registry::catalog::Change;
+use larder_registry::{Observer, View};
+
+pub use encoder::Encoder;
+pub use key::{Encoding, Entity, Format, Key};
+
+/// What the read-only tier does about changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadOnlyTier {
+    /// A change is visible at once: it invalidates both tiers. The default.
+    Push,
+    /// A change is visible at the next multiple of this interval of the time of day, as with Eureka's
+    /// default of 30 s. At least 1 s.
+    Timer(Duration),
+    /// There is none; readers are served from the read-write tier.
+    Off,
+}
+
+/// What can be set about a response cache.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// The mode of the read-only tier. Defaults to [`ReadOnlyTier::Push`].
+    pub read_only_tier: ReadOnlyTier,
+    /// How many bytes of payloads each tier holds at most; the tiers share the bytes of a payload that
+    /// both hold. A payload larger than this is encoded anew for every reader. At least 1 MiB, defaults
+    /// to 256 MiB.
+    pub capacity: u64,
+    /// How long a payload is kept without a change; Eureka's `responseCacheAutoExpirationInSeconds`.
+    /// Defaults to 180 s.
+    pub ttl: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            read_only_tier: ReadOnlyTier::Push,
+            capacity: 256 << 20,
+            ttl: Duration::from_secs(180),
+        }
+    }
+}
+
+/// Encoded answers, kept until what they are made from changes. Bounded by [`Options::capacity`].
+#[derive(Debug)]
+pub struct ResponseCache {
+    read_write: Cache<Encoder>,
+    read_only: Option<Cache<Tier>>,
+    mode: ReadOnlyTier,
+}
+
+/// An answer could not be had: the encoder is overloaded, took too long, or is closed. Retry later.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer could not be encoded: {0}")]
+pub struct Unavailable(String);
+
+fn answer<E: std::fmt::Display>(
+    outcome: Result<Reply<Bytes, E>, Error<E>>,
+) -> Result<Option<Bytes>, Unavailable> {
+    match outcome {
+        Ok(reply) => Ok(Some(Bytes::clone(&reply))),
+        Err(Error::Absent) => Ok(None),
+        Err(error) => Err(Unavailable(error.to_string())),
+    }
+}
+
+impl ResponseCache {
+    /// A cache of what is encoded from `registry`, whose changes it observes from now on.
+    pub fn observing(
+        registry: &Arc<dyn larder_registry::Registry>,
+        options: Options,
+        clock: Clock,
+    ) -> Result<Arc<Self>, InvalidOption> {
+        let view: Arc<dyn View> = registry.clone();
+        let encoder = Encoder::new(view, clock.clone());
+        let read_write = Cache::new(encoder, tier(&options, clock.clone()))?;
+        let interval = match options.read_only_tier {
+            ReadOnlyTier::Off => None,
+            ReadOnlyTier::Push => Some(None),
+            ReadOnlyTier::Timer(interval) => Some(Some(interval)),
+        };
+        let read_only = interval
+            .map(|interval| {
+                let source = Tier { of: read_write.clone(), interval, clock: clock.clone() };
+                Cache::new(source, tier(&options, clock))
+            })
+            .transpose()?;
+        let responses = Arc::new(Self { read_write, read_only, mode: options.read_only_tier });
+        let observer: Arc<dyn Observer> = responses.clone();
+        registry.observe(Arc::downgrade(&observer));
+        Ok(responses)
+    }
+
+    /// The answer for `key`; none if there is nothing of this name.
+    pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, Unavailable> {
+        match &self.read_only {
+            Some(read_only) => answer(read_only.get(key).await),
+            None => answer(self.read_write.get(key).await),
+        }
+    }
+
+    /// What happened in the read-write tier.
+    pub fn read_write_stats(&self) -> Stats {
+        self.read_write.stats()
+    }
+
+    /// What happened in the read-only tier, if there is one.
+    pub fn read_only_stats(&self) -> Option<Stats> {
+        self.read_only.as_ref().map(Cache::stats)
+    }
+
+    /// Ends every encoding, releases everyone who waits, and joins every task.
+    pub async fn close(&self) {
+        if let Some(read_only) = &self.read_only {
+            read_only.close().await;
+        }
+        self.read_write.close().await;
+    }
+}
+
+impl Observer for ResponseCache {
+    fn changed(&self, changes: &[Change]) {
+        let push = self.read_only.as_ref().filter(|_| self.mode == ReadOnlyTier::Push);
+        for entity in invalidation::stale_after(changes) {
+            for key in Key::every(&entity) {
+                // In this order: a load of the read-only tier that begins in between finds the
+                // read-write tier invalidated already.
+                self.read_write.invalidate(&key);
+                if let Some(read_only) = push {
+                    read_only.invalidate(&key);
+                }
+            }
+        }
+    }
+}
+
+/// The options of one tier. Payloads are few and heavy: one shard, so that the largest fits.
+fn tier(options: &Options, clock: Clock) -> larder_cache::Options {
+    let ttl = match options.read_only_tier {
+        ReadOnlyTier::Timer(interval) => options.ttl.max(interval),
+        ReadOnlyTier::Push | ReadOnlyTier::Off => options.ttl,
+    };
+    larder_cache::Options {
+        capacity: options.capacity.max(1 << 20),
+        expected_entries: 1_000,
+        shards: 1,
+        ghost_allocation: 1.0,
+        ttl,
+        clock: Some(clock),
+        ..larder_cache::Options::default()
+    }
+}
+
+/// The source of the read-only tier.
+#[derive(Debug)]
+struct Tier {
+    of: Cache<Encoder>,
+    interval: Option<Duration>,
+    clock: Clock,
+}
+
+impl Source for Tier {
+    type Key = Key;
+    type Value = Bytes;
+    type Error = Error<Infallible>;
+
+    async fn fetch(
+        &self,
+        key: &Key,
+        attempt: Attempt<Bytes>,
+    ) -> Result<Fetched<Bytes>, Self::Error> {
+        let fetched = self.of.fetch(key, attempt).await?;
+        Ok(match self.interval {
+            None => fetched,
+            Some(interval) => fetched.with_ttl(until_next_multiple(self.clock.wall(), interval)),
+        })
+    }
+
+    fn weigh(&self, key: &Key, bytes: &Bytes) -> u64 {
+        self.of.weigh(key, bytes)
+    }
+}
+
+/// How long it is from `wall`, in milliseconds since 1970, until the next multiple of `interval`.
+fn until_next_multiple(wall: u64, interval: Duration) -> Duration {
+    let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1_000);
+    Duration::from_millis(interval - wall % interval)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! What a cached answer is an answer to.
+
+use std::fmt;
+
+use axum::http::HeaderValue;
+use larder_registry::model::Name;
+
+use crate::wire::ApiVersion;
+
+/// What a cached answer is an answer to. Two requests with equal keys get the same bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// What was asked for.
+    pub entity: Entity,
+    /// JSON or XML.
+    pub format: Format,
+    /// Which version of the API: the first hides a status in XML.
+    pub version: ApiVersion,
+    /// Compressed or not.
+    pub encoding: Encoding,
+}
+
+impl Key {
+    /// Every key under which an answer about `entity` may be cached.
+    pub(super) fn every(entity: &Entity) -> impl Iterator<Item = Self> + '_ {
+        let formats = [Format::Json, Format::Xml];
+        let versions = [ApiVersion::V1, ApiVersion::V2];
+        let encodings = [Encoding::Identity, Encoding::Gzip];
+        formats.into_iter().flat_map(move |format| {
+            versions.into_iter().flat_map(move |version| {
+                encodings.map(|encoding| {
+                    let entity = entity.clone();
+                    Self { entity, format, version, encoding }
+                })
+            })
+        })
+    }
+}
+
+/// What a list is about. An application cannot collide with the lists of everything, which Eureka
+/// keeps under reserved names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Entity {
+    /// All applications.
+    Apps,
+    /// What changed lately.
+    Delta,
+    /// One application.
+    App(Name),
+    /// The instances with this virtual address.
+    Vip(String),
+    /// The instances with this secure virtual address.
+    SecureVip(String),
+}
+
+impl Entity {
+    /// The application of this name, in any case.
+    pub fn app(name: &str) -> Self {
+        Self::App(Name::new(name))
+    }
+}
+
+impl fmt::Display for Entity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Apps => f.write_str("the registry"),
+            Self::Delta => f.write_str("the delta"),
+            Self::App(name) => write!(f, "application {name}"),
+            Self::Vip(vip) => write!(f, "virtual address {vip}"),
+            Self::SecureVip(vip) => write!(f, "secure virtual address {vip}"),
+        }
+    }
+}
+
+/// The language of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// `application/json`
+    Json,
+    /// `application/xml`
+    Xml,
+}
+
+impl Format {
+    /// The value of `Content-Type`: without a charset, as Eureka sends it.
+    pub const fn media_type(self) -> HeaderValue {
+        match self {
+            Self::Json => HeaderValue::from_static("application/json"),
+            Self::Xml => HeaderValue::from_static("application/xml"),
+        }
+    }
+}
+
+/// The compression of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// None.
+    Identity,
+    /// gzip.
+    Gzip,
+}
+
+impl Encoding {
+    /// The value of `Content-Encoding` for gzip.
+    pub const GZIP: HeaderValue = HeaderValue::from_static("gzip");
+}

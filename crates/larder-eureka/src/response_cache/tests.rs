@@ -1,0 +1,176 @@
+use std::io::Read;
+
+use flate2::read::GzDecoder;
+use larder_cache::Hands;
+use larder_registry::model::{Instance, Name, Vips};
+use larder_registry::{Memory, Registry, memory};
+
+use super::*;
+use crate::wire::ApiVersion;
+
+struct Bench {
+    registry: Arc<dyn Registry>,
+    responses: Arc<ResponseCache>,
+    hands: Hands,
+}
+
+/// A time of day that is 10 s after a multiple of 30 s.
+const START: u64 = 1_700_000_000_000 / 30_000 * 30_000 + 10_000;
+
+impl Bench {
+    fn new(read_only_tier: ReadOnlyTier) -> Self {
+        let (clock, hands) = Clock::by_hand(START);
+        let memory = Memory::start(memory::Options::default(), clock.clone());
+        let registry: Arc<dyn Registry> = Arc::new(memory);
+        let options = Options { read_only_tier, ..Options::default() };
+        let responses = ResponseCache::observing(&registry, options, clock).expect("valid");
+        Self { registry, responses, hands }
+    }
+
+    async fn register(&self, service: &str, id: &str) {
+        self.registry.register(Instance::new(service, id)).await.expect("there is room");
+    }
+
+    async fn ask(&self, entity: Entity, format: Format, encoding: Encoding) -> Option<Bytes> {
+        let key = Key { entity, format, version: ApiVersion::V2, encoding };
+        self.responses.get(&key).await.expect("the encoder is well")
+    }
+
+    async fn text(&self, entity: Entity) -> Option<String> {
+        let bytes = self.ask(entity, Format::Json, Encoding::Identity).await?;
+        Some(String::from_utf8(bytes.to_vec()).expect("it is UTF-8"))
+    }
+
+    async fn shows(&self, entity: Entity, id: &str) -> bool {
+        let shown = format!("\"instanceId\":\"{id}\"");
+        self.text(entity).await.is_some_and(|text| text.contains(&shown))
+    }
+
+    fn encodings(&self) -> u64 {
+        self.responses.read_write_stats().fetched
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_visible_at_once_in_every_list_that_it_belongs_to() {
+    for mode in [ReadOnlyTier::Push, ReadOnlyTier::Off] {
+        let bench = Bench::new(mode);
+        for entity in [Entity::Apps, Entity::Delta, Entity::app("web"), Entity::Vip("v".into())] {
+            bench.text(entity).await;
+        }
+        let vips = Vips { plain: Some("u,v".into()), secure: None };
+        let instance = Instance { vips, ..Instance::new("web", "i") };
+        bench.registry.register(instance).await.expect("there is room");
+        for entity in [Entity::Apps, Entity::Delta, Entity::app("WEB"), Entity::Vip("v".into())] {
+            assert!(bench.shows(entity.clone(), "i").await, "{mode:?}: {entity}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_and_a_change_elsewhere_leave_a_cached_answer_alone() {
+    let bench = Bench::new(ReadOnlyTier::Push);
+    bench.register("web", "i").await;
+    bench.text(Entity::app("web")).await;
+    let before = bench.encodings();
+    bench.registry.renew(&Instance::new("web", "i").key(), None).await.expect("it is registered");
+    bench.register("db", "j").await;
+    bench.text(Entity::app("web")).await;
+    assert_eq!(bench.encodings(), before);
+}
+
+#[tokio::test]
+async fn with_a_timer_a_change_is_visible_at_the_next_multiple_of_the_interval() {
+    let bench = Bench::new(ReadOnlyTier::Timer(Duration::from_secs(30)));
+    bench.text(Entity::Apps).await;
+    bench.register("web", "i").await;
+    bench.hands.advance(Duration::from_millis(19_999));
+    assert!(!bench.shows(Entity::Apps, "i").await);
+    bench.hands.advance(Duration::from_millis(1));
+    assert!(bench.shows(Entity::Apps, "i").await);
+}
+
+#[tokio::test]
+async fn a_timer_longer_than_the_ttl_is_kept() {
+    let bench = Bench::new(ReadOnlyTier::Timer(Duration::from_secs(3_600)));
+    bench.text(Entity::Apps).await;
+    bench.register("web", "i").await;
+    bench.hands.advance(Duration::from_secs(200));
+    assert!(!bench.shows(Entity::Apps, "i").await);
+}
+
+#[tokio::test]
+async fn an_unknown_application_is_nothing_and_an_unknown_address_is_an_empty_list() {
+    let bench = Bench::new(ReadOnlyTier::Push);
+    assert_eq!(bench.text(Entity::app("web")).await, None);
+    let empty = r#"{"applications":{"versions__delta":"-1","apps__hashcode":"","application":[]}}"#;
+    assert_eq!(bench.text(Entity::Vip("v".into())).await.as_deref(), Some(empty));
+    bench.register("web", "i").await;
+    assert!(bench.shows(Entity::app("web"), "i").await, "the absence ends with the registration");
+}
+
+#[tokio::test]
+async fn an_application_with_the_name_of_a_list_is_not_the_list() {
+    let bench = Bench::new(ReadOnlyTier::Push);
+    bench.register("web", "i").await;
+    for name in ["all_apps", "ALL_APPS", "ALL_APPS_DELTA"] {
+        assert_eq!(bench.text(Entity::app(name)).await, None, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn gzip_holds_the_same_text() {
+    let bench = Bench::new(ReadOnlyTier::Push);
+    for id in 0..300 {
+        bench.register("web", &id.to_string()).await;
+    }
+    for format in [Format::Json, Format::Xml] {
+        let plain = bench.ask(Entity::Apps, format, Encoding::Identity).await.expect("a list");
+        let gzip = bench.ask(Entity::Apps, format, Encoding::Gzip).await.expect("a list");
+        let mut unpacked = Vec::new();
+        GzDecoder::new(&gzip[..]).read_to_end(&mut unpacked).expect("it is gzip");
+        assert_eq!(unpacked, plain);
+    }
+}
+
+#[tokio::test]
+async fn a_delta_tells_of_a_change_for_three_minutes_with_the_hash_of_everything() {
+    let bench = Bench::new(ReadOnlyTier::Push);
+    bench.register("web", "old").await;
+    bench.hands.advance(Duration::from_secs(181));
+    bench.register("web", "new").await;
+    let delta = bench.text(Entity::Delta).await.expect("a delta");
+    assert!(delta.contains("\"apps__hashcode\":\"UP_2_\""), "{delta}");
+    assert!(delta.contains("\"new\"") && !delta.contains("\"old\""), "{delta}");
+    let revision = bench.registry.snapshot().revision();
+    assert!(delta.contains(&format!("\"versions__delta\":\"{revision}\"")), "{delta}");
+    bench.hands.advance(Duration::from_secs(211));
+    assert!(!bench.shows(Entity::Delta, "new").await, "a cached delta grows old by itself");
+}
+
+#[tokio::test]
+async fn a_deregistered_instance_is_in_the_delta_as_deleted() {
+    let bench = Bench::new(ReadOnlyTier::Push);
+    bench.register("web", "i").await;
+    bench.registry.deregister(&Instance::new("web", "i").key()).await.expect("it is registered");
+    let delta = bench.text(Entity::Delta).await.expect("a delta");
+    assert!(delta.contains("\"actionType\":\"DELETED\""), "{delta}");
+    assert!(delta.contains("\"apps__hashcode\":\"\""), "{delta}");
+}
+
+#[tokio::test]
+async fn names_that_nobody_has_do_not_grow_the_cache_beyond_its_bound() {
+    let bench = Bench::new(ReadOnlyTier::Push);
+    for n in 0..20_000 {
+        assert_eq!(bench.text(Entity::App(Name::new(&format!("app{n}")))).await, None);
+    }
+    assert_eq!(bench.responses.read_write_stats().entries, 0);
+}
+
+#[test]
+fn the_next_multiple_is_ahead_even_on_a_multiple() {
+    let thirty = Duration::from_secs(30);
+    for (wall, wait) in [(0, 30_000), (1, 29_999), (29_999, 1), (30_000, 30_000)] {
+        assert_eq!(until_next_multiple(wall, thirty), Duration::from_millis(wait));
+    }
+}

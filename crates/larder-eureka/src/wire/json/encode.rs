@@ -1,0 +1,238 @@
+//! Writes Eureka's JSON, byte for byte as Netflix's server does.
+
+use larder_registry::model::{DataCenter, Instance, Lease, Metadata, Port, Status};
+
+use crate::wire::defaults::{self, AMAZON, AMAZON_CLASS, EMPTY_MAP_CLASS, MY_OWN, OWN_CLASS};
+use crate::wire::{Application, Applications};
+
+/// `{"applications":{…}}`
+pub fn applications(applications: &Applications) -> Vec<u8> {
+    let mut out = Json(Vec::new());
+    out.raw(r#"{"applications":{"versions__delta":"#);
+    out.quoted_number(applications.version);
+    out.raw(r#","apps__hashcode":"#);
+    out.text(&applications.hash);
+    out.raw(r#","application":["#);
+    for (place, app) in applications.apps.iter().enumerate() {
+        if place > 0 {
+            out.raw(",");
+        }
+        write_application(&mut out, app);
+    }
+    out.raw("]}}");
+    out.0
+}
+
+/// `{"application":{…}}`
+pub fn application(app: &Application) -> Vec<u8> {
+    let mut out = Json(Vec::new());
+    out.raw(r#"{"application":"#);
+    write_application(&mut out, app);
+    out.raw("}");
+    out.0
+}
+
+/// `{"instance":{…}}`
+pub fn instance(instance: &Instance) -> Vec<u8> {
+    let mut out = Vec::from(br#"{"instance":"#);
+    write_instance(&mut out, instance);
+    out.push(b'}');
+    out
+}
+
+/// Appends one instance, as it stands in a list.
+pub fn write_instance(out: &mut Vec<u8>, instance: &Instance) {
+    let mut json = Json(std::mem::take(out));
+    write_identity(&mut json, instance);
+    write_where(&mut json, instance);
+    write_optional(&mut json, instance);
+    write_history(&mut json, instance);
+    json.raw("}");
+    *out = json.0;
+}
+
+fn write_application(out: &mut Json, app: &Application) {
+    out.raw(r#"{"name":"#);
+    out.text(&app.name.to_uppercase());
+    out.raw(r#","instance":["#);
+    for (place, instance) in app.instances.iter().enumerate() {
+        if place > 0 {
+            out.raw(",");
+        }
+        write_instance(&mut out.0, instance);
+    }
+    out.raw("]}");
+}
+
+fn write_identity(out: &mut Json, instance: &Instance) {
+    out.raw("{");
+    if !instance.id_is_derived {
+        out.raw(r#""instanceId":"#);
+        out.text(&instance.id);
+        out.raw(",");
+    }
+    out.raw(r#""hostName":"#);
+    out.text(defaults::host(&instance.address));
+    out.raw(r#","app":"#);
+    out.text(&instance.service.as_str().to_uppercase());
+    out.raw(r#","ipAddr":"#);
+    out.text(defaults::ip(&instance.address));
+    out.option("sid", instance.sid.as_deref());
+    out.raw(r#","status":"#);
+    out.text(instance.status.as_str());
+    out.raw(r#","overriddenStatus":"#);
+    out.text(instance.status_override.unwrap_or(Status::Unknown).as_str());
+}
+
+fn write_where(out: &mut Json, instance: &Instance) {
+    out.raw(r#","port":"#);
+    write_port(out, defaults::port(instance.address.port));
+    out.raw(r#","securePort":"#);
+    write_port(out, defaults::port(instance.address.secure_port));
+    out.raw(r#","countryId":"#);
+    out.number(instance.country_id);
+    write_data_center(out, instance.data_center.as_deref());
+    if let Some(lease) = &instance.lease {
+        write_lease(out, lease);
+    }
+    out.raw(r#","metadata":"#);
+    write_metadata(out, &instance.metadata);
+}
+
+fn write_optional(out: &mut Json, instance: &Instance) {
+    out.option("appGroupName", instance.group.as_deref());
+    if let Some(pages) = &instance.pages {
+        out.option("homePageUrl", pages.home.as_deref());
+        out.option("statusPageUrl", pages.status.as_deref());
+        out.option("healthCheckUrl", pages.health.as_deref());
+        out.option("secureHealthCheckUrl", pages.secure_health.as_deref());
+    }
+    out.option("vipAddress", instance.vips.plain.as_deref());
+    out.option("secureVipAddress", instance.vips.secure.as_deref());
+}
+
+fn write_history(out: &mut Json, instance: &Instance) {
+    out.raw(r#","isCoordinatingDiscoveryServer":""#);
+    out.raw(if instance.is_coordinator { "true" } else { "false" });
+    out.raw(r#"","lastUpdatedTimestamp":"#);
+    out.quoted_number(instance.updated_at);
+    out.raw(r#","lastDirtyTimestamp":"#);
+    out.quoted_number(instance.dirty_at);
+    out.option("actionType", instance.action.map(larder_registry::model::Action::as_str));
+    out.option("asgName", instance.asg.as_deref());
+}
+
+fn write_port(out: &mut Json, port: Port) {
+    out.raw(r#"{"$":"#);
+    out.number(port.number);
+    out.raw(r#","@enabled":""#);
+    out.raw(if port.enabled { "true" } else { "false" });
+    out.raw(r#""}"#);
+}
+
+fn write_data_center(out: &mut Json, center: Option<&DataCenter>) {
+    let name = center.map_or(MY_OWN, |center| &center.name);
+    let is_amazon = name == AMAZON;
+    out.raw(r#","dataCenterInfo":{"@class":"#);
+    out.text(if is_amazon { AMAZON_CLASS } else { OWN_CLASS });
+    out.raw(r#","name":"#);
+    out.text(name);
+    if is_amazon {
+        out.raw(r#","metadata":{"#);
+        let cloud = center.and_then(|center| center.metadata.as_ref());
+        write_pairs(out, cloud.unwrap_or(&Metadata::new()));
+        out.raw("}");
+    }
+    out.raw("}");
+}
+
+fn write_lease(out: &mut Json, lease: &Lease) {
+    let fields = [
+        (r#","leaseInfo":{"renewalIntervalInSecs":"#, lease.renewal_interval_secs.into()),
+        (r#","durationInSecs":"#, lease.duration_secs.into()),
+        (r#","registrationTimestamp":"#, lease.registered_at),
+        (r#","lastRenewalTimestamp":"#, lease.renewed_at),
+        (r#","evictionTimestamp":"#, lease.evicted_at),
+        (r#","serviceUpTimestamp":"#, lease.up_since),
+    ];
+    for (key, value) in fields {
+        out.raw(key);
+        out.number::<u64>(value);
+    }
+    out.raw("}");
+}
+
+/// Empty metadata is written as the Java class that it was in the server's memory; clients skip it.
+fn write_metadata(out: &mut Json, metadata: &Metadata) {
+    out.raw("{");
+    if metadata.is_empty() {
+        out.raw(r#""@class":"#);
+        out.text(EMPTY_MAP_CLASS);
+    }
+    write_pairs(out, metadata);
+    out.raw("}");
+}
+
+fn write_pairs(out: &mut Json, pairs: &Metadata) {
+    for (place, (key, value)) in pairs.iter().enumerate() {
+        if place > 0 {
+            out.raw(",");
+        }
+        out.text(key);
+        out.raw(":");
+        out.text(value);
+    }
+}
+
+/// Bytes of JSON that grow at the end.
+struct Json(Vec<u8>);
+
+impl Json {
+    fn raw(&mut self, text: &str) {
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    fn number<N: itoa::Integer>(&mut self, number: N) {
+        self.raw(itoa::Buffer::new().format(number));
+    }
+
+    fn quoted_number<N: itoa::Integer>(&mut self, number: N) {
+        self.raw("\"");
+        self.number(number);
+        self.raw("\"");
+    }
+
+    fn option(&mut self, key: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.raw(",\"");
+            self.raw(key);
+            self.raw("\":");
+            self.text(value);
+        }
+    }
+
+    /// A string, escaped as Jackson escapes: what must be, with hexadecimal digits in upper case.
+    fn text(&mut self, text: &str) {
+        self.0.push(b'"');
+        let mut written = 0;
+        for (place, byte) in text.bytes().enumerate() {
+            if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+                continue;
+            }
+            self.raw(&text[written..place]);
+            written = place + 1;
+            match byte {
+                b'"' => self.raw("\\\""),
+                b'\\' => self.raw("\\\\"),
+                b'\n' => self.raw("\\n"),
+                b'\r' => self.raw("\\r"),
+                b'\t' => self.raw("\\t"),
+                0x08 => self.raw("\\b"),
+                0x0C => self.raw("\\f"),
+                control => self.raw(&format!("\\u{control:04X}")),
+            }
+        }
+        self.raw(&text[written..]);
+        self.0.push(b'"');
+    }
+}
