@@ -40,7 +40,9 @@ mod tests {
 
     use super::*;
 
-    fn told(catalog: &Catalog) -> Vec<(String, Vec<(String, Option<Action>)>)> {
+    type Told = Vec<(String, Option<Action>)>;
+
+    fn told(catalog: &Catalog) -> Vec<(String, Told)> {
         let changes: Vec<_> = catalog.changes_since(0).into_iter().flatten().cloned().collect();
         delta(&changes)
             .into_iter()

@@ -3,7 +3,7 @@
 //! Encoders write exactly the bytes that Netflix's server writes (`LegacyJacksonJson`, `XStreamXml`),
 //! because clients were written against them: some fail on an unknown key, on an object in place of an
 //! array, or on a number in place of a string. Decoders accept more than Netflix's do. Both formats are
-//! read into one [`tree`], in the shape that Eureka's JSON gives to XML, so that what a field means is
+//! read into one tree, in the shape that Eureka's JSON gives to XML, so that what a field means is
 //! written down once, in [`registration`].
 
 pub mod json;

@@ -1,0 +1,51 @@
+//! Larder's own API, below `/larder/v1/`: what the command line speaks, and scripts.
+//!
+//! | method and path | does |
+//! | --- | --- |
+//! | `GET services` | lists services, with how many instances are in which status |
+//! | `GET services/{service}` | lists the instances of one |
+//! | `PUT services/{service}/instances/{id}` | registers an instance |
+//! | `POST services/{service}/instances/{id}/renew` | renews its lease |
+//! | `DELETE services/{service}/instances/{id}` | deregisters it |
+//! | `GET watch?service={service}` | streams the present state and every change, as server-sent events |
+//!
+//! Everything is JSON; a refusal is `{"error": "…"}`. Described for users in `docs/api.md`.
+
+mod document;
+mod instances;
+mod refusal;
+mod services;
+mod watch;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post, put};
+use larder_registry::Registry;
+
+use crate::shutdown::Stopping;
+
+pub use document::{
+    Instance, InstanceChange, Lease, ListingEnd, Refused, Registration, Service, ServiceSummary,
+    Services,
+};
+
+#[derive(Debug, Clone)]
+struct Api {
+    registry: Arc<dyn Registry>,
+    stopping: Stopping,
+}
+
+pub(crate) fn router(registry: Arc<dyn Registry>, stopping: Stopping) -> Router {
+    Router::new()
+        .route("/larder/v1/services", get(services::list))
+        .route("/larder/v1/services/{service}", get(services::show))
+        .route(
+            "/larder/v1/services/{service}/instances/{id}",
+            put(instances::register).delete(instances::deregister),
+        )
+        .route("/larder/v1/services/{service}/instances/{id}/renew", post(instances::renew))
+        .route("/larder/v1/watch", get(watch::stream))
+        .route("/larder/{*rest}", axum::routing::any(refusal::nothing_here))
+        .with_state(Api { registry, stopping })
+}

@@ -1,0 +1,134 @@
+//! The one place where the parts meet, and the order in which they live and die.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::{Router, middleware};
+use larder_cache::{Clock, Ticker};
+use larder_eureka::response_cache::{self, ResponseCache};
+use larder_eureka::server::Eureka;
+use larder_registry::{Memory, Registry, memory};
+use prometheus_client::registry::Registry as Metrics;
+use tokio::task::JoinSet;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::config::Config;
+use crate::listen::{self, Connections, Listener, Service};
+use crate::metrics::{self, Parts, Requests};
+use crate::shutdown::Stop;
+use crate::{admin, api};
+
+/// Larder, listening: everything is wired, and nothing is served until [`run`](Self::run).
+#[derive(Debug)]
+pub struct Server {
+    listeners: Vec<Listener>,
+    service: Service,
+    stop: Stop,
+    registry: Arc<dyn Registry>,
+    responses: Arc<ResponseCache>,
+    ticker: Ticker,
+}
+
+/// Why the program cannot start. Nothing is left running.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// An address cannot be listened on: another program has it, or it is not this machine's.
+    #[error("cannot listen on {address} (listen): {reason}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        reason: io::Error,
+    },
+    /// An option of a cache is out of its range.
+    #[error(transparent)]
+    Cache(#[from] larder_cache::InvalidOption),
+}
+
+impl Server {
+    /// Puts everything together and binds every address. Must be called inside a tokio runtime.
+    pub async fn build(config: Config) -> Result<Self, BuildError> {
+        let listeners = bind(&config.listen).await?;
+        let clock = Clock::running();
+        let ticker = Ticker::start(clock.clone(), Ticker::PERIOD);
+        let registry: Arc<dyn Registry> = Arc::new(Memory::start(
+            memory::Options {
+                max_instances: config.registry.max_instances,
+                log_len: config.registry.log_len,
+            },
+            clock.clone(),
+        ));
+        let options = response_cache::Options {
+            read_only_tier: config.eureka.read_only_tier,
+            capacity: config.eureka.cache_bytes,
+            ..response_cache::Options::default()
+        };
+        let responses = ResponseCache::observing(&registry, options, clock.clone())?;
+        let connections = Connections::new(config.limits.connections);
+        let stop = Stop::new();
+        let parts = Parts {
+            registry: registry.clone(),
+            responses: responses.clone(),
+            connections: connections.clone(),
+        };
+        let eureka = Eureka::new(registry.clone(), responses.clone(), clock);
+        let router = router(&config, parts, eureka, &stop);
+        let limits = config.limits;
+        let service = Service { router, limits, connections, stopping: stop.listener() };
+        Ok(Self { listeners, service, stop, registry, responses, ticker })
+    }
+
+    /// The addresses that it listens on, with the ports that the system chose.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|listener| listener.address).collect()
+    }
+
+    /// Serves until `until` is ready; then stops cleanly: no more connections, watches end, requests
+    /// that have begun finish within the time for that, and every task is joined.
+    pub async fn run(self, until: impl Future<Output = ()>) {
+        let mut listening = JoinSet::new();
+        for listener in self.listeners {
+            listening.spawn(listen::serve(listener, self.service.clone()));
+        }
+        until.await;
+        tracing::info!("stopping");
+        self.stop.now();
+        while listening.join_next().await.is_some() {}
+        self.responses.close().await;
+        self.registry.close().await;
+        self.ticker.stop().await;
+        tracing::info!("stopped");
+    }
+}
+
+async fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, BuildError> {
+    let mut listeners = Vec::new();
+    for address in addresses.iter().copied() {
+        let bound = Listener::bind(address).await;
+        listeners.push(bound.map_err(|reason| BuildError::Listen { address, reason })?);
+    }
+    Ok(listeners)
+}
+
+/// Larder's own paths first; Eureka takes the rest.
+fn router(config: &Config, parts: Parts, eureka: Eureka, stop: &Stop) -> Router {
+    let requests = Requests::default();
+    let api = api::router(parts.registry.clone(), stop.listener());
+    let mut measured = Metrics::default();
+    let help = "Requests answered, by surface, method and status";
+    measured.register("larder_http_requests", help, requests.clone());
+    measured.register_collector(Box::new(parts));
+    // The last layer is the outermost: a request is counted whatever becomes of it.
+    admin::router(measured, stop.listener())
+        .merge(api)
+        .fallback_service(larder_eureka::server::router(Arc::new(eureka)))
+        .layer(DefaultBodyLimit::max(config.limits.body_bytes))
+        .layer(CatchPanicLayer::new())
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, config.limits.request))
+        .layer(middleware::from_fn_with_state(requests, metrics::count))
+}

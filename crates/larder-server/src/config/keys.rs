@@ -1,0 +1,129 @@
+//! Every key, and how its text becomes a setting.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use larder_eureka::response_cache::ReadOnlyTier;
+
+use super::{Config, READ_ONLY_INTERVAL};
+
+/// One setting: its dotted key, and what sets it from text, or says what was expected.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// The dotted key, such as `limits.body_bytes`.
+    pub name: &'static str,
+    pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
+}
+
+/// Every key. `eureka.read_only_secs` comes after the mode that it belongs to.
+pub const KEYS: [Key; 15] = [
+    Key { name: "listen", set: |config, text| put(&mut config.listen, addresses(text)) },
+    Key {
+        name: "limits.body_bytes",
+        set: |config, text| put(&mut config.limits.body_bytes, number(text, 1 << 10..=1 << 30)),
+    },
+    Key {
+        name: "limits.header_bytes",
+        set: |config, text| put(&mut config.limits.header_bytes, number(text, 8 << 10..=1 << 20)),
+    },
+    Key {
+        name: "limits.headers",
+        set: |config, text| put(&mut config.limits.headers, number(text, 10..=1_000)),
+    },
+    Key {
+        name: "limits.connections",
+        set: |config, text| put(&mut config.limits.connections, number(text, 1..=1_000_000)),
+    },
+    Key {
+        name: "limits.request_secs",
+        set: |config, text| put(&mut config.limits.request, secs(text, 1..=3_600)),
+    },
+    Key {
+        name: "limits.idle_secs",
+        set: |config, text| put(&mut config.limits.idle, secs(text, 1..=3_600)),
+    },
+    Key {
+        name: "limits.shutdown_secs",
+        set: |config, text| put(&mut config.limits.shutdown, secs(text, 0..=3_600)),
+    },
+    Key {
+        name: "registry.max_instances",
+        set: |config, text| put(&mut config.registry.max_instances, number(text, 1..=10_000_000)),
+    },
+    Key {
+        name: "registry.log_len",
+        set: |config, text| put(&mut config.registry.log_len, number(text, 1..=10_000_000)),
+    },
+    Key {
+        name: "eureka.read_only_tier",
+        set: |config, text| put(&mut config.eureka.read_only_tier, read_only_tier(text)),
+    },
+    Key { name: "eureka.read_only_secs", set: read_only_secs },
+    Key {
+        name: "eureka.cache_bytes",
+        set: |config, text| put(&mut config.eureka.cache_bytes, number(text, 1 << 20..=1 << 40)),
+    },
+    Key { name: "log.filter", set: |config, text| put(&mut config.log.filter, filter(text)) },
+    Key { name: "log.format", set: |config, text| put(&mut config.log.json, is_json(text)) },
+];
+
+fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *place = value?;
+    Ok(())
+}
+
+fn number<N: FromStr + PartialOrd + Display>(
+    text: &str,
+    range: RangeInclusive<N>,
+) -> Result<N, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("a whole number from {} to {}", range.start(), range.end()))
+}
+
+fn secs(text: &str, range: RangeInclusive<u64>) -> Result<Duration, String> {
+    number(text, range).map(Duration::from_secs)
+}
+
+/// Addresses with commas between them.
+fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
+    let addresses = text.split(',').map(|address| address.trim().parse());
+    addresses
+        .collect::<Result<_, _>>()
+        .map_err(|_| "IP addresses with ports, such as 127.0.0.1:8761 or [::1]:8761".to_owned())
+}
+
+fn read_only_tier(text: &str) -> Result<ReadOnlyTier, String> {
+    match text {
+        "push" => Ok(ReadOnlyTier::Push),
+        "timer" => Ok(ReadOnlyTier::Timer(READ_ONLY_INTERVAL)),
+        "off" => Ok(ReadOnlyTier::Off),
+        _ => Err("push, timer or off".to_owned()),
+    }
+}
+
+fn read_only_secs(config: &mut Config, text: &str) -> Result<(), String> {
+    let interval = secs(text, 1..=3_600)?;
+    if let ReadOnlyTier::Timer(of_timer) = &mut config.eureka.read_only_tier {
+        *of_timer = interval;
+        return Ok(());
+    }
+    Err("nothing, unless eureka.read_only_tier is timer".to_owned())
+}
+
+fn filter(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("a filter, such as info or info,larder_registry=debug".to_owned()),
+    }
+}
+
+fn is_json(text: &str) -> Result<bool, String> {
+    match text {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        _ => Err("text or json".to_owned()),
+    }
+}

@@ -1,0 +1,171 @@
+//! Defaults, file, environment and command line, one over the other.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use toml::Value;
+
+use super::{Config, KEYS};
+
+/// Where settings are read from.
+#[derive(Debug, Default)]
+pub struct Layers {
+    file: Option<PathBuf>,
+    /// By key: the text, and what to call the place that it comes from.
+    environment: BTreeMap<&'static str, (String, String)>,
+    flags: BTreeMap<&'static str, (String, String)>,
+}
+
+/// One thing that is wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// What the user wrote, and where: `limits.body_bytes in larder.toml`, `LARDER_LISTEN`, `--listen`.
+    pub place: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// Everything that is wrong with the configuration. Nothing was started.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Mistakes(pub Vec<Mistake>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, Mistake { place: at, problem }) in self.0.iter().enumerate() {
+            let separator = if place == 0 { "" } else { "; " };
+            write!(f, "{separator}{at}: {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Layers {
+    /// Reads the file as well.
+    #[must_use]
+    pub fn with_file(mut self, file: Option<PathBuf>) -> Self {
+        self.file = file;
+        self
+    }
+
+    /// Reads every key's variable through `read`; a key `limits.body_bytes` is
+    /// `LARDER_LIMITS_BODY_BYTES`. Other variables are nobody's business: an orchestrator may set its
+    /// own under this prefix.
+    #[must_use]
+    pub fn with_environment(mut self, read: impl Fn(&str) -> Option<String>) -> Self {
+        for key in KEYS {
+            let variable = format!("LARDER_{}", key.name.to_uppercase().replace('.', "_"));
+            if let Some(text) = read(&variable) {
+                self.environment.insert(key.name, (text, variable));
+            }
+        }
+        self
+    }
+
+    /// Reads the process's environment.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+    pub fn with_process_environment(self) -> Self {
+        self.with_environment(|variable| std::env::var(variable).ok())
+    }
+
+    /// Sets `key` by the flag `flag`.
+    #[must_use]
+    pub fn with_flag(mut self, key: &'static str, flag: &str, text: String) -> Self {
+        self.flags.insert(key, (text, flag.to_owned()));
+        self
+    }
+
+    /// Puts the layers over the defaults.
+    pub fn read(self) -> Result<Config, Mistakes> {
+        let mut mistakes = Vec::new();
+        let mut settings = match &self.file {
+            Some(file) => from_file(file, &mut mistakes),
+            None => BTreeMap::new(),
+        };
+        settings.extend(self.environment);
+        settings.extend(self.flags);
+        let mut config = Config::default();
+        for key in KEYS {
+            if let Some((text, place)) = settings.get(key.name)
+                && let Err(expected) = (key.set)(&mut config, text)
+            {
+                let problem = format!("expected {expected}, found {text:?}");
+                mistakes.push(Mistake { place: place.clone(), problem });
+            }
+        }
+        if mistakes.is_empty() { Ok(config) } else { Err(Mistakes(mistakes)) }
+    }
+}
+
+type Settings = BTreeMap<&'static str, (String, String)>;
+
+fn from_file(file: &Path, mistakes: &mut Vec<Mistake>) -> Settings {
+    let mut settings = Settings::new();
+    let shown = file.display().to_string();
+    let mut mistake = |place, problem| mistakes.push(Mistake { place, problem });
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => {
+            mistake(shown, format!("cannot be read: {error}"));
+            return settings;
+        }
+    };
+    let table: toml::Table = match toml::from_str(&text) {
+        Ok(table) => table,
+        Err(error) => {
+            let before = error.span().map_or("", |span| &text[..span.start]);
+            let line = 1 + before.matches('\n').count();
+            mistake(format!("{shown}, line {line}"), error.message().to_owned());
+            return settings;
+        }
+    };
+    for (name, value) in flat(&table) {
+        let place = format!("{name} in {shown}");
+        match (KEYS.iter().find(|key| key.name == name), as_text(&value)) {
+            (Some(key), Some(text)) => drop(settings.insert(key.name, (text, place))),
+            (Some(_), None) => mistake(place, "expected a text, number or list".to_owned()),
+            (None, _) => mistake(place, format!("there is no such setting; {}", known_like(&name))),
+        }
+    }
+    settings
+}
+
+/// The settings of a table and of its groups, with dotted keys.
+fn flat(table: &toml::Table) -> Vec<(String, Value)> {
+    let mut settings = Vec::new();
+    for (name, value) in table {
+        match value {
+            Value::Table(group) => settings
+                .extend(group.iter().map(|(key, value)| (format!("{name}.{key}"), value.clone()))),
+            value => settings.push((name.clone(), value.clone())),
+        }
+    }
+    settings
+}
+
+/// The text that a variable would have to hold to say the same.
+fn as_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Float(number) => Some(number.to_string()),
+        Value::Boolean(truth) => Some(truth.to_string()),
+        Value::Array(items) => {
+            let texts: Option<Vec<String>> = items.iter().map(as_text).collect();
+            Some(texts?.join(","))
+        }
+        Value::Datetime(_) | Value::Table(_) => None,
+    }
+}
+
+fn known_like(name: &str) -> String {
+    let group = name.split_once('.').map_or("", |(group, _)| group);
+    let all = || KEYS.iter().map(|key| key.name);
+    let mut like: Vec<&str> =
+        all().filter(|key| key.split_once('.').is_some_and(|(of, _)| of == group)).collect();
+    if like.is_empty() {
+        like = all().collect();
+    }
+    format!("there are {}", like.join(", "))
+}

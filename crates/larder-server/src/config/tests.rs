@@ -1,0 +1,131 @@
+use std::io::Write;
+
+use super::*;
+
+fn read(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+    let mut layers = Layers::default().with_environment(|name| {
+        environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+    });
+    let mut temporary = tempfile::NamedTempFile::new().expect("a temporary file");
+    if !file.is_empty() {
+        temporary.write_all(file.as_bytes()).expect("it can be written");
+        layers = layers.with_file(Some(temporary.path().to_owned()));
+    }
+    let path = temporary.path().display().to_string();
+    layers.read().map_err(|mistakes| mistakes.to_string().replace(&path, "larder.toml"))
+}
+
+/// For every key, a text that is not its default.
+const OTHER: [(&str, &str); 15] = [
+    ("listen", "127.0.0.2:1"),
+    ("limits.body_bytes", "2048"),
+    ("limits.header_bytes", "16384"),
+    ("limits.headers", "50"),
+    ("limits.connections", "7"),
+    ("limits.request_secs", "5"),
+    ("limits.idle_secs", "6"),
+    ("limits.shutdown_secs", "0"),
+    ("registry.max_instances", "8"),
+    ("registry.log_len", "9"),
+    ("eureka.read_only_tier", "timer"),
+    ("eureka.read_only_secs", "11"),
+    ("eureka.cache_bytes", "1048576"),
+    ("log.filter", "debug"),
+    ("log.format", "json"),
+];
+
+/// The seconds of the timer can be set only together with the mode.
+fn file_with(key: &str, text: &str) -> String {
+    match key {
+        "listen" => format!("listen = [\"{text}\"]"),
+        "eureka.read_only_secs" => {
+            format!("[eureka]\nread_only_tier = \"timer\"\nread_only_secs = {text}")
+        }
+        _ => {
+            let (group, name) = key.split_once('.').expect("it is in a group");
+            let quote = if text.parse::<u64>().is_ok() { "" } else { "\"" };
+            format!("[{group}]\n{name} = {quote}{text}{quote}")
+        }
+    }
+}
+
+#[test]
+fn every_key_can_be_set_by_the_file_and_by_the_environment() {
+    assert_eq!(OTHER.map(|(key, _)| key), KEYS.map(|key| key.name));
+    let mut seen = vec![Config::default()];
+    for (key, text) in OTHER {
+        let from_file = read(&file_with(key, text), &[]).expect(key);
+        assert!(!seen.contains(&from_file), "{key} changes nothing");
+        let variable = format!("LARDER_{}", key.to_uppercase().replace('.', "_"));
+        let mut environment = vec![(variable.as_str(), text)];
+        if key == "eureka.read_only_secs" {
+            environment.push(("LARDER_EUREKA_READ_ONLY_TIER", "timer"));
+        }
+        assert_eq!(read("", &environment).expect(key), from_file, "{key}");
+        seen.push(from_file);
+    }
+}
+
+#[test]
+fn every_key_is_documented() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let page = std::fs::read_to_string(page).expect("the page is there");
+    for key in KEYS {
+        assert!(page.contains(&format!("`{}`", key.name)), "{} is missing", key.name);
+    }
+}
+
+#[test]
+fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
+    let file = "listen = [\"127.0.0.1:1\"]\n[limits]\nheaders = 11\nconnections = 1";
+    let mut temporary = tempfile::NamedTempFile::new().expect("a temporary file");
+    temporary.write_all(file.as_bytes()).expect("it can be written");
+    let config = Layers::default()
+        .with_flag("listen", "--listen", "127.0.0.1:3,[::1]:4".to_owned())
+        .with_environment(|name| match name {
+            "LARDER_LISTEN" => Some("127.0.0.1:2".to_owned()),
+            "LARDER_LIMITS_HEADERS" => Some("12".to_owned()),
+            _ => None,
+        })
+        .with_file(Some(temporary.path().to_owned()))
+        .read()
+        .expect("all is well");
+    let ports: Vec<u16> = config.listen.iter().map(SocketAddr::port).collect();
+    assert_eq!((ports, config.limits.headers, config.limits.connections), (vec![3, 4], 12, 1));
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_place() {
+    let file =
+        "listen = \"here\"\nlisen = 1\n[limits]\nheaders = 5\nbody = 1\n[log]\nformat = [[]]";
+    let told = read(file, &[("LARDER_LOG_FILTER", "=nonsense=")]).expect_err("all is wrong");
+    for mistake in [
+        "lisen in larder.toml: there is no such setting; there are listen, limits.body_bytes",
+        "limits.body in larder.toml: there is no such setting; there are limits.body_bytes",
+        "limits.headers in larder.toml: expected a whole number from 10 to 1000, found \"5\"",
+        "listen in larder.toml: expected IP addresses with ports",
+        "log.format in larder.toml: expected text or json, found \"\"",
+        "LARDER_LOG_FILTER: expected a filter",
+    ] {
+        assert!(told.contains(mistake), "{mistake}\nis not in\n{told}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_told_with_its_line() {
+    let told = read("[limits]\nheaders = \n", &[]).expect_err("a value is missing");
+    assert!(told.starts_with("larder.toml, line 2: "), "{told}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told() {
+    let layers = Layers::default().with_file(Some("/nowhere/larder.toml".into()));
+    let told = layers.read().expect_err("there is no such file").to_string();
+    assert!(told.starts_with("/nowhere/larder.toml: cannot be read: "), "{told}");
+}
+
+#[test]
+fn seconds_without_the_timer_are_a_mistake() {
+    let told = read("[eureka]\nread_only_secs = 5", &[]).expect_err("there is no timer");
+    assert!(told.contains("unless eureka.read_only_tier is timer"), "{told}");
+}

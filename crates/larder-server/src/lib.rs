@@ -1,0 +1,17 @@
+//! The composition root: reads the configuration, puts the parts together, listens, and stops cleanly.
+//!
+//! [`Config`] says what there is to set; [`Server::build`] is the one place where the parts meet;
+//! [`api`] is Larder's own API. Nothing else reads configuration or the environment.
+
+mod admin;
+pub mod api;
+mod build;
+pub mod config;
+mod listen;
+pub mod logs;
+mod metrics;
+mod shutdown;
+
+pub use build::{BuildError, Server};
+pub use config::Config;
+pub use shutdown::interruption;

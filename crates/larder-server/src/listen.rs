@@ -1,0 +1,153 @@
+//! Accepts connections and serves them, within limits, until told to stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::config::Limits;
+use crate::shutdown::Stopping;
+
+/// How long to wait after an accept that failed: the usual reason is that the process has no file
+/// descriptor left, and trying at once would only burn a core.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// A bound address.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: TcpListener,
+    pub(crate) address: SocketAddr,
+}
+
+impl Listener {
+    pub(crate) async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpListener::bind(address).await?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+}
+
+/// How many connections are open, and how many may be, on all listeners together.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    /// One for each connection that may be open. A listener that waits for a connection has one, too.
+    permits: Arc<Semaphore>,
+    open: AtomicU64,
+}
+
+/// An open connection, to be counted as long as it lives.
+#[derive(Debug)]
+struct Open {
+    connections: Arc<Connections>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connections {
+    pub(crate) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { permits: Arc::new(Semaphore::new(most)), open: AtomicU64::new(0) })
+    }
+
+    pub(crate) fn open(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+impl Open {
+    fn new(connections: Arc<Connections>, permit: OwnedSemaphorePermit) -> Self {
+        connections.open.fetch_add(1, Ordering::Relaxed);
+        Self { connections, _permit: permit }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.connections.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What all listeners share.
+#[derive(Debug, Clone)]
+pub(crate) struct Service {
+    pub(crate) router: Router,
+    pub(crate) limits: Limits,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) stopping: Stopping,
+}
+
+/// Serves connections until told to stop; then accepts no more, lets requests that have begun finish
+/// within the time for that, cuts the rest, and joins every connection's task.
+///
+/// While as many connections are open as may be, further ones wait in the system's queue.
+pub(crate) async fn serve(listener: Listener, service: Service) {
+    let mut stopping = service.stopping.clone();
+    let mut tasks = JoinSet::new();
+    loop {
+        // cancel-safe: `next` has at most a permit and no connection when it is dropped, and the
+        // permit goes back.
+        let (stream, open) = tokio::select! {
+            connection = next(&listener, &service.connections) => connection,
+            () = stopping.wait() => break,
+        };
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(connection(stream, service.clone(), open));
+    }
+    drop(listener);
+    let finished = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(service.limits.shutdown, finished).await.is_err() {
+        tracing::warn!(connections = tasks.len(), "cutting requests that did not finish in time");
+        tasks.shutdown().await;
+    }
+}
+
+async fn next(listener: &Listener, connections: &Arc<Connections>) -> (TcpStream, Open) {
+    loop {
+        let Ok(permit) = connections.permits.clone().acquire_owned().await else {
+            // Nobody closes the semaphore; if somebody did, there would be nothing to accept.
+            std::future::pending::<()>().await;
+            continue;
+        };
+        match listener.socket.accept().await {
+            Ok((stream, _)) => return (stream, Open::new(connections.clone(), permit)),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, service: Service, _open: Open) {
+    let Service { router, limits, mut stopping, .. } = service;
+    // Answers are written whole: waiting for more to send would only add to their latency.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY was refused");
+    }
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.idle)
+        .max_buf_size(limits.header_bytes)
+        .max_headers(limits.headers);
+    let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut serving = std::pin::pin!(serving);
+    // cancel-safe: the connection is polled by reference and goes on after the other branch.
+    let result = tokio::select! {
+        result = serving.as_mut() => result,
+        () = stopping.wait() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

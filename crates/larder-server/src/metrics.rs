@@ -1,0 +1,154 @@
+//! What is measured, for Prometheus. Labels have few values: nothing that users choose is one.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use larder_cache::Stats;
+use larder_eureka::response_cache::ResponseCache;
+use larder_registry::Registry;
+use larder_registry::model::Status;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::listen::Connections;
+
+/// Requests that were answered.
+pub(crate) type Requests = Family<Answered, Counter>;
+
+/// The labels of a request that was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Answered {
+    surface: &'static str,
+    method: &'static str,
+    status: &'static str,
+}
+
+/// Counts and logs every request.
+pub(crate) async fn count(
+    State(requests): State<Requests>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let surface = surface(request.uri().path());
+    let method = method(request.method().as_str());
+    let path = request.uri().path().to_owned();
+    let response = next.run(request).await;
+    let status = response.status();
+    // The path alone: a query may hold secrets.
+    tracing::debug!(surface, method, path, status = status.as_u16(), "answered");
+    let status = ["1xx", "2xx", "3xx", "4xx", "5xx"][usize::from(status.as_u16() / 100 - 1).min(4)];
+    requests.get_or_create(&Answered { surface, method, status }).inc();
+    response
+}
+
+fn surface(path: &str) -> &'static str {
+    match path {
+        "/healthz" | "/metrics" => "admin",
+        path if path.starts_with("/larder/") => "larder",
+        _ => "eureka",
+    }
+}
+
+fn method(method: &str) -> &'static str {
+    let known = ["GET", "HEAD", "POST", "PUT", "DELETE"];
+    known.into_iter().find(|known| *known == method).unwrap_or("other")
+}
+
+/// What is read from the parts when somebody asks.
+pub(crate) struct Parts {
+    pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) responses: Arc<ResponseCache>,
+    pub(crate) connections: Arc<Connections>,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Parts {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        gauge(&mut encoder, "larder_connections", "Open connections", self.connections.open())?;
+        self.encode_registry(&mut encoder)?;
+        let read_write = ("read-write", Some(self.responses.read_write_stats()));
+        let read_only = ("read-only", self.responses.read_only_stats());
+        let tiers: Vec<_> = [read_write, read_only]
+            .into_iter()
+            .filter_map(|(t, stats)| Some((t, stats?)))
+            .collect();
+        encode_tiers(&mut encoder, &tiers)
+    }
+}
+
+impl Parts {
+    fn encode_registry(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let snapshot = self.registry.snapshot();
+        let services = snapshot.services().count() as u64;
+        gauge(encoder, "larder_registry_services", "Services with an instance", services)?;
+        let help = "Increases with every change";
+        gauge(encoder, "larder_registry_revision", help, snapshot.revision())?;
+        let help = "Instances by status";
+        let kind = prometheus_client::metrics::MetricType::Gauge;
+        let mut family =
+            encoder.encode_descriptor("larder_registry_instances", help, None, kind)?;
+        for status in Status::ALL {
+            let count = ConstGauge::new(snapshot.counts().of(status) as u64);
+            count.encode(family.encode_family(&[("status", status.as_str())])?)?;
+        }
+        Ok(())
+    }
+}
+
+/// A counter of the engine: its name, what it counts, and where it is.
+type CounterOf = (&'static str, &'static str, fn(&Stats) -> u64);
+
+const COUNTERS: [CounterOf; 9] = [
+    ("hits", "Answers from the cache", |stats| stats.hits),
+    ("misses", "Answers that had to be encoded", |stats| stats.misses),
+    ("joins", "Answers that somebody else was encoding", |stats| stats.joins),
+    ("stale_served", "Old answers served because of a failure", |stats| stats.stale_served),
+    ("failed", "Encodings that failed", |stats| stats.failed),
+    ("superseded", "Encodings overtaken by a change", |stats| stats.superseded),
+    ("refused", "Answers too large to be kept", |stats| stats.refused),
+    ("evicted", "Answers dropped to make room", |stats| stats.evicted),
+    ("overloaded", "Requests refused because of a limit", |stats| stats.overloaded),
+];
+
+const GAUGES: [CounterOf; 4] = [
+    ("entries", "Answers held", |stats| stats.entries),
+    ("bytes", "Size of the answers held", |stats| stats.weight),
+    ("flights", "Encodings under way", |stats| stats.flights),
+    ("waiters", "Requests waiting for an encoding", |stats| stats.waiters),
+];
+
+fn encode_tiers(encoder: &mut DescriptorEncoder<'_>, tiers: &[(&str, Stats)]) -> fmt::Result {
+    use prometheus_client::metrics::MetricType;
+    for (name, help, read) in COUNTERS {
+        let name = format!("larder_response_cache_{name}");
+        let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
+        for (tier, stats) in tiers {
+            let counter = ConstCounter::new(read(stats));
+            counter.encode(family.encode_family(&[("tier", *tier)])?)?;
+        }
+    }
+    for (name, help, read) in GAUGES {
+        let name = format!("larder_response_cache_{name}");
+        let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
+        for (tier, stats) in tiers {
+            ConstGauge::new(read(stats)).encode(family.encode_family(&[("tier", *tier)])?)?;
+        }
+    }
+    Ok(())
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let gauge = ConstGauge::new(value);
+    gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+}

@@ -1,0 +1,298 @@
+//! The whole server on real sockets: its API, its limits, and its end.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use larder_server::api::{Instance, Service, Services};
+use larder_server::{BuildError, Config, Server};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// How long a test waits for something that must happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Running {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    server: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        change(&mut config);
+        let server = Server::build(config).await.expect("a port is free");
+        let address = server.addresses()[0];
+        let (stop, until) = oneshot::channel();
+        let server = tokio::spawn(server.run(async { until.await.unwrap_or(()) }));
+        Self { address, stop: Some(stop), server }
+    }
+
+    fn tell_to_stop(&mut self) {
+        self.stop.take().expect("it was not told before").send(()).expect("it runs");
+    }
+
+    async fn stopped(self) {
+        let ended = tokio::time::timeout(PATIENCE, self.server).await;
+        ended.expect("it stops in time").expect("it does not panic");
+    }
+
+    async fn stop(mut self) {
+        self.tell_to_stop();
+        self.stopped().await;
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a valid time");
+        stream
+    }
+
+    /// Sends one request on a connection of its own; returns the status and the body.
+    async fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let length = body.len();
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+        let request = format!("{head}content-length: {length}\r\n\r\n{body}");
+        self.raw(request.into_bytes()).await
+    }
+
+    async fn raw(&self, request: Vec<u8>) -> (u16, String) {
+        let mut stream = self.connect();
+        let exchange = move || {
+            // A server that refuses closes before it has read everything.
+            let _ = stream.write_all(&request);
+            answer(&mut stream)
+        };
+        tokio::task::spawn_blocking(exchange).await.expect("it does not panic")
+    }
+
+    async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> T {
+        let (status, body) = self.call("GET", path, "").await;
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).expect("it is JSON")
+    }
+}
+
+/// Reads until the end of the connection; returns the status and the body.
+fn answer(stream: &mut TcpStream) -> (u16, String) {
+    let mut bytes = Vec::new();
+    // Whoever refuses a body that is still coming may reset the connection after the answer.
+    let _ = stream.read_to_end(&mut bytes);
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.unwrap_or(0), body.to_owned())
+}
+
+const ONE: &str = "/larder/v1/services/orders/instances/1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_is_registered_listed_renewed_and_deregistered() {
+    let server = Running::start(|_| {}).await;
+    let body = r#"{"ip":"10.0.0.1","port":80,"ttl_secs":60,"metadata":{"a":"b"},"tags":["t"]}"#;
+    let (status, answer) = server.call("PUT", ONE, body).await;
+    assert_eq!(status, 200, "{answer}");
+    let held: Instance = serde_json::from_str(&answer).expect("it is JSON");
+    assert_eq!(
+        (held.ip.as_deref(), held.port, held.status.as_str()),
+        (Some("10.0.0.1"), Some(80), "UP")
+    );
+    assert_eq!(held.lease.map(|lease| lease.duration_secs), Some(60));
+    let services: Services = server.get("/larder/v1/services").await;
+    assert_eq!((services.services[0].name.as_str(), services.services[0].instances), ("orders", 1));
+    let service: Service = server.get("/larder/v1/services/ORDERS").await;
+    assert_eq!(service.instances[0].tags, ["t"]);
+    assert_eq!(server.call("POST", &format!("{ONE}/renew"), "").await.0, 204);
+    assert_eq!(server.call("DELETE", ONE, "").await.0, 204);
+    for (method, path) in [
+        ("DELETE", ONE.to_owned()),
+        ("POST", format!("{ONE}/renew")),
+        ("GET", "/larder/v1/services/orders".to_owned()),
+    ] {
+        let (status, body) = server.call(method, &path, "").await;
+        assert_eq!(status, 404, "{method}");
+        assert!(body.contains("is not registered"), "{body}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_protocol_registers_the_other_shows() {
+    let server = Running::start(|_| {}).await;
+    server.call("PUT", ONE, r#"{"host":"h","port":80}"#).await;
+    let (_, apps) = server.call("GET", "/eureka/apps/orders", "").await;
+    assert!(apps.contains("<hostName>h</hostName>"), "{apps}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_registrations_are_refused_with_a_reason() {
+    let server = Running::start(|_| {}).await;
+    let long = format!("/larder/v1/services/{}/instances/1", "x".repeat(257));
+    for (path, body, says) in [
+        (ONE, "", "cannot read the registration: EOF"),
+        (ONE, "{}", "host or ip is needed"),
+        (ONE, r#"{"ip":"1","port":70000}"#, "expected u16"),
+        (ONE, r#"{"ip":"1","prot":80}"#, "unknown field `prot`"),
+        (ONE, r#"{"ip":"1","status":"OUT_OF_SERVICE"}"#, "expected UP, DOWN or STARTING"),
+        (ONE, r#"{"ip":"1","ttl_secs":0}"#, "ttl_secs: expected 1 to 86400"),
+        (&long, r#"{"ip":"1"}"#, "the service must be 1 to 256 bytes"),
+        ("/larder/v1/services/a/instances/%07", r#"{"ip":"1"}"#, "without control characters"),
+    ] {
+        let (status, answer) = server.call("PUT", path, body).await;
+        assert_eq!(status, 400, "{body}: {answer}");
+        assert!(answer.starts_with("{\"error\":") && answer.contains(says), "{body}: {answer}");
+    }
+    let (status, answer) = server.call("GET", "/larder/nothing", "").await;
+    assert_eq!((status, answer.contains("/larder/v1/services")), (404, true));
+    let services: Services = server.get("/larder/v1/services").await;
+    assert!(services.services.is_empty());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_tells_the_state_and_every_change_and_ends_with_the_server() {
+    let mut server = Running::start(|_| {}).await;
+    server.call("PUT", ONE, r#"{"ip":"1"}"#).await;
+    let mut stream = server.connect();
+    let request = "GET /larder/v1/watch?service=ORDERS HTTP/1.1\r\nhost: x\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("it listens");
+    let mut text = String::new();
+    let mut read_until = |what: &str| {
+        while !text.contains(what) {
+            let mut bytes = [0; 4096];
+            let count = stream.read(&mut bytes).expect("it goes on in time");
+            assert!(count > 0, "the stream ended before {what}:\n{text}");
+            text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+    };
+    tokio::task::block_in_place(|| read_until("event: init_done"));
+    server.call("PUT", "/larder/v1/services/other/instances/1", r#"{"ip":"1"}"#).await;
+    server.call("DELETE", ONE, "").await;
+    tokio::task::block_in_place(|| read_until("event: delete"));
+    server.tell_to_stop();
+    // The end of a chunked answer.
+    tokio::task::block_in_place(|| read_until("\r\n0\r\n"));
+    assert!(!text.contains("other"), "{text}");
+    server.stopped().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_beyond_the_limit_is_413_and_changes_nothing() {
+    let server = Running::start(|config| config.limits.body_bytes = 1 << 20).await;
+    let ten_megabytes = format!(r#"{{"ip":"1","metadata":{{"k":"{}"}}}}"#, "x".repeat(10_000_000));
+    assert_eq!(server.call("PUT", ONE, &ten_megabytes).await.0, 413);
+    let eureka = format!(
+        "POST /eureka/apps/a HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{ten_megabytes}",
+        ten_megabytes.len()
+    );
+    assert_eq!(server.raw(eureka.into_bytes()).await.0, 413);
+    let services: Services = server.get("/larder/v1/services").await;
+    assert!(services.services.is_empty());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_beyond_the_limits_are_431() {
+    let server = Running::start(|config| config.limits.header_bytes = 8 << 10).await;
+    let large = format!("GET /healthz HTTP/1.1\r\nhost: x\r\na: {}\r\n\r\n", "x".repeat(20_000));
+    assert_eq!(server.raw(large.into_bytes()).await.0, 431);
+    let many = format!("GET /healthz HTTP/1.1\r\nhost: x\r\n{}\r\n", "a: b\r\n".repeat(200));
+    assert_eq!(server.raw(many.into_bytes()).await.0, 431);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_never_comes_is_408() {
+    let server = Running::start(|config| config.limits.request = Duration::from_millis(200)).await;
+    let request = format!("PUT {ONE} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n");
+    let mut stream = server.connect();
+    stream.write_all(request.as_bytes()).expect("it listens");
+    let mut bytes = [0; 64];
+    let count = tokio::task::block_in_place(|| stream.read(&mut bytes)).expect("an answer");
+    assert!(bytes[..count].starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&bytes));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_says_nothing_is_closed() {
+    let server = Running::start(|config| config.limits.idle = Duration::from_millis(200)).await;
+    let mut stream = server.connect();
+    let mut bytes = Vec::new();
+    let ended = tokio::task::block_in_place(|| stream.read_to_end(&mut bytes));
+    assert!(ended.is_ok(), "{ended:?}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_beyond_the_limit_wait_their_turn() {
+    let server = Running::start(|config| config.limits.connections = 1).await;
+    let first = server.connect();
+    {
+        let mut waiting = std::pin::pin!(server.call("GET", "/healthz", ""));
+        let early = tokio::time::timeout(Duration::from_millis(300), waiting.as_mut()).await;
+        assert!(early.is_err(), "it was served beside the first");
+        drop(first);
+        let (status, _) = tokio::time::timeout(PATIENCE, waiting).await.expect("its turn comes");
+        assert_eq!(status, 200);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_has_begun_is_finished_after_the_server_was_told_to_stop() {
+    let mut server = Running::start(|_| {}).await;
+    let mut stream = server.connect();
+    let body = r#"{"ip":"1"}"#;
+    let length = body.len();
+    let head = format!("PUT {ONE} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("it listens");
+    // The request has begun once the server asks for nothing more than its body.
+    while !server.call("GET", "/metrics", "").await.1.contains("larder_connections 2") {}
+    server.tell_to_stop();
+    tokio::task::block_in_place(|| while TcpStream::connect(server.address).is_ok() {});
+    stream.write_all(body.as_bytes()).expect("the connection is open");
+    let (status, answer) = tokio::task::block_in_place(|| answer(&mut stream));
+    assert_eq!(status, 200, "{answer}");
+    server.stopped().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_does_not_end_is_cut_when_its_time_is_over() {
+    let mut server =
+        Running::start(|config| config.limits.shutdown = Duration::from_millis(100)).await;
+    let mut stream = server.connect();
+    let head = format!("PUT {ONE} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("it listens");
+    while !server.call("GET", "/metrics", "").await.1.contains("larder_connections 2") {}
+    server.tell_to_stop();
+    server.stopped().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_is_in_use_is_told() {
+    let server = Running::start(|_| {}).await;
+    let mut config = Config::default();
+    config.listen = vec![server.address];
+    let error = Server::build(config).await.expect_err("the port is in use");
+    assert!(matches!(error, BuildError::Listen { address, .. } if address == server.address));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_and_the_registry_are_measured() {
+    let server = Running::start(|_| {}).await;
+    server.call("PUT", ONE, r#"{"ip":"1"}"#).await;
+    server.call("BREW", "/eureka/apps/a", "").await;
+    let (_, text) = server.call("GET", "/metrics", "").await;
+    for line in [
+        r#"larder_registry_instances{status="UP"} 1"#,
+        r#"larder_http_requests_total{surface="larder",method="PUT",status="2xx"} 1"#,
+        r#"larder_http_requests_total{surface="eureka",method="other",status="4xx"} 1"#,
+    ] {
+        assert!(text.contains(line), "{line}\nis not in\n{text}");
+    }
+    server.stop().await;
+}

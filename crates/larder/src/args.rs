@@ -1,0 +1,168 @@
+//! What can be written on the command line. The comments are its help.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Larder tells services where other services are.
+///
+/// Start a server with `larder serve`. Services register with it over Eureka's API, or you do by hand;
+/// then ask where they are.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  larder serve                                       # on http://127.0.0.1:8761
+  larder register orders --port 8080 --ttl 30 --keep # until Ctrl-C
+  larder services
+  larder get orders
+  larder watch orders";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Serve(Serve),
+    Services(Services),
+    Get(Get),
+    Watch(Watch),
+    Register(Register),
+    Deregister(Deregister),
+}
+
+/// Start the server, on its own registry in memory.
+///
+/// It listens on http://127.0.0.1:8761, where Eureka's clients look for it (at /eureka), until it is
+/// interrupted or asked to terminate. Every setting can be given in the file or as a variable, such as
+/// LARDER_LIMITS_BODY_BYTES; see docs/configuration.md.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Address to listen on, in place of 127.0.0.1:8761; can be repeated. Port 0 lets the system
+    /// choose. Whoever can reach the address can change the registry.
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) listen: Vec<String>,
+    /// Configuration file, in TOML.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// List the services and how many instances each has.
+#[derive(Debug, Args)]
+pub(crate) struct Services {
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+}
+
+/// Show where a service is: its instances, with address and status.
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// The service's name, in any case.
+    pub(crate) service: String,
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+}
+
+/// Show the instances of a service, and a line for every change, until interrupted.
+///
+/// If the server goes away, it tries again until the server is back, and then shows what changed
+/// meanwhile.
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// The service's name, in any case; all services if it is left out.
+    pub(crate) service: Option<String>,
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+}
+
+/// Register an instance of a service.
+///
+/// Without --ttl it stays until it is deregistered. With --ttl it leaves unless it is renewed in time;
+/// --keep renews it until interrupted, and then deregisters it.
+#[derive(Debug, Args)]
+pub(crate) struct Register {
+    /// The service's name.
+    pub(crate) service: String,
+    /// The instance's id, unique within the service; HOST:SERVICE:PORT if it is left out.
+    #[arg(long)]
+    pub(crate) id: Option<String>,
+    /// Name of the host that it runs on.
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+    /// IP address that it is reached at; 127.0.0.1 if there is no host either.
+    #[arg(long)]
+    pub(crate) ip: Option<IpAddr>,
+    /// Port that it is reached at.
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// Version that it runs.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) version: String,
+    /// Something to say about it; can be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    pub(crate) metadata: Vec<(String, String)>,
+    /// A tag; can be repeated.
+    #[arg(long)]
+    pub(crate) tag: Vec<String>,
+    /// Seconds that it stays without renewal, 1 to 86400; 30 with --keep.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) ttl: Option<u32>,
+    /// Renew it until interrupted, then deregister it.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+}
+
+/// Deregister an instance of a service.
+#[derive(Debug, Args)]
+pub(crate) struct Deregister {
+    /// The service's name, in any case.
+    pub(crate) service: String,
+    /// The instance's id; `larder get SERVICE` shows it.
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+}
+
+/// Whom to ask, and how to answer.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Ask {
+    /// The server to ask.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "LARDER_SERVER",
+        default_value = "http://127.0.0.1:8761"
+    )]
+    pub(crate) server: String,
+    /// Answer in JSON, for scripts.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_pair_is_split_at_its_first_equals_sign() {
+        assert_eq!(pair("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert_eq!(pair("a="), Ok(("a".to_owned(), String::new())));
+        assert!(pair("a").is_err());
+    }
+}

@@ -1,0 +1,97 @@
+//! `larder register SERVICE …`
+
+use std::time::Duration;
+
+use larder_server::api::{Instance, Registration};
+use larder_server::interruption;
+use reqwest::Method;
+
+use crate::args::Register;
+use crate::client::{Client, segment};
+use crate::failure::{Failure, note, reason};
+use crate::output::{address, json, line};
+
+/// The ttl of an instance that is kept.
+const KEPT_TTL_SECS: u32 = 30;
+
+pub(crate) async fn run(register: Register) -> Result<(), Failure> {
+    let client = Client::new(&register.ask)?;
+    let registration = registration(&register);
+    let id = register.id.clone().unwrap_or_else(|| default_id(&register, &registration));
+    let path = format!("services/{}/instances/{}", segment(&register.service), segment(&id));
+    if register.keep {
+        return keep(&client, &path, &registration, register.ask.json).await;
+    }
+    let held: Instance = client.put(&path, &registration).await?;
+    tell(&held, register.ask.json)
+}
+
+fn registration(register: &Register) -> Registration {
+    let nowhere = register.host.is_none() && register.ip.is_none();
+    let ip = register.ip.map(|ip| ip.to_string());
+    Registration {
+        host: register.host.clone(),
+        ip: ip.or_else(|| nowhere.then(|| "127.0.0.1".to_owned())),
+        port: register.port,
+        version: register.version.clone(),
+        tags: register.tag.clone(),
+        metadata: register.metadata.iter().cloned().collect(),
+        ttl_secs: register.ttl.or(register.keep.then_some(KEPT_TTL_SECS)),
+        ..Registration::default()
+    }
+}
+
+fn default_id(register: &Register, registration: &Registration) -> String {
+    let host = registration.host.as_deref().or(registration.ip.as_deref()).unwrap_or_default();
+    let port = registration.port.map_or(String::new(), |port| format!(":{port}"));
+    format!("{host}:{}{port}", register.service)
+}
+
+fn tell(held: &Instance, as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        return json(held);
+    }
+    let stays = match &held.lease {
+        Some(lease) => format!("for {}s unless it is renewed", lease.duration_secs),
+        None => "until it is deregistered".to_owned(),
+    };
+    let Instance { service, id, .. } = held;
+    line(&format!("registered {service}/{id} at {}, {stays}", address(held)))
+}
+
+/// Renews three times in a lease, registers again when the registry has forgotten, and goes on trying
+/// while the server cannot be reached.
+async fn keep(
+    client: &Client,
+    path: &str,
+    registration: &Registration,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let interruption = interruption().map_err(|error| reason(format!("cannot wait: {error}")))?;
+    let mut interruption = std::pin::pin!(interruption);
+    let held: Instance = client.put(path, registration).await?;
+    tell(&held, as_json)?;
+    let ttl = registration.ttl_secs.unwrap_or(KEPT_TTL_SECS);
+    let period = Duration::from_secs(ttl.into()) / 3;
+    loop {
+        // cancel-safe: the interruption is polled by reference, and a sleep holds nothing.
+        tokio::select! {
+            () = interruption.as_mut() => break,
+            () = tokio::time::sleep(period) => renew(client, path, registration).await,
+        }
+    }
+    client.tell(Method::DELETE, path).await?;
+    if as_json { Ok(()) } else { line("deregistered") }
+}
+
+async fn renew(client: &Client, path: &str, registration: &Registration) {
+    if client.tell(Method::POST, &format!("{path}/renew")).await.is_ok() {
+        return;
+    }
+    // Forgotten, or not reached: registering again settles the first and shows the second.
+    match client.put::<Instance>(path, registration).await {
+        Ok(_) => note("registered again"),
+        Err(Failure::Reason(says)) => note(&format!("cannot renew: {says}")),
+        Err(_) => {}
+    }
+}
