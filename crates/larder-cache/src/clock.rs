@@ -157,7 +157,8 @@ impl Drop for Ticker {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+/// Whole milliseconds; `u64::MAX` if there are more.
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -1,71 +1,93 @@
-//! A cached value, and the decision whether it may be served.
+//! An entry, and the pure judgement whether it may answer a request.
 //!
-//! Pure: `now` is an argument. An entry is replaced whole by a new value; "not modified" only moves
-//! its times.
+//! Pure: `now` is an argument.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::clock::Time;
+use crate::clock::{Time, millis};
 use crate::request::Request;
 
-/// A value with what the cache knows about it.
+/// One value with what is known about it, replaced whole; only its freshness moves, when the source
+/// says "not modified".
 #[derive(Debug)]
-pub struct Versioned<V> {
-    value: V,
+pub(crate) struct Versioned<V> {
+    vouched_ms: AtomicI64,
+    fresh_until: AtomicU64,
     index: u64,
     weight: u64,
-    /// When the owner last vouched for the value, in milliseconds.
-    confirmed_at: AtomicU64,
-    /// Until when it is fresh, in milliseconds.
-    fresh_until: AtomicU64,
+    value: V,
 }
 
-/// How long a value is good for.
+/// How fresh an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Freshness {
-    pub(crate) confirmed_at: Time,
-    pub(crate) fresh_until: Time,
+    /// When the source last vouched for the value, in milliseconds on the cache's clock. Negative
+    /// if that was before the clock was made: a value may arrive from another cache with an age.
+    vouched_ms: i64,
+    /// Until when the cache takes the value for fresh.
+    fresh_until: Time,
 }
 
-impl Freshness {
-    /// Of a value that was `age` old at `now` and is fresh for `ttl` from then on.
-    pub(crate) fn starting(now: Time, age: Duration, ttl: Duration) -> Self {
-        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        let confirmed_at = Time::from_millis(now.as_millis().saturating_sub(age));
-        Self { confirmed_at, fresh_until: now.after(ttl) }
-    }
-}
-
-/// What a request may do with an entry.
+/// What an entry may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Serve it.
-    Serve,
-    /// Fetch a new one.
-    Fetch,
+    Fresh,
+    /// Fetch; serve it if the fetch fails.
+    Stale,
+    /// Fetch; never serve it.
+    Expired,
+}
+
+/// Whether an entry may answer `request` at `now`, where the cache lets entries be stale for
+/// `endure` if the source fails.
+pub(crate) fn judge(
+    freshness: Freshness,
+    request: &Request,
+    endure: Duration,
+    now: Time,
+) -> Verdict {
+    let age = freshness.age_ms(now);
+    let max_age = millis(request.max_age);
+    if now < freshness.fresh_until && age < max_age {
+        return Verdict::Fresh;
+    }
+    let overdue = millis(now.since(freshness.fresh_until)).max(age.saturating_sub(max_age));
+    let bound = request.stale_if_error.min(endure);
+    if overdue < millis(bound) { Verdict::Stale } else { Verdict::Expired }
+}
+
+impl Freshness {
+    /// Of a value that arrived at `now`, `age` after it had left its owner, fresh for `ttl`.
+    pub(crate) fn new(now: Time, age: Duration, ttl: Duration) -> Self {
+        let age = i64::try_from(millis(age)).unwrap_or(i64::MAX);
+        let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        Self { vouched_ms: now_ms.saturating_sub(age), fresh_until: now.after(ttl) }
+    }
+
+    /// Milliseconds since the source last vouched for the value.
+    pub(crate) fn age_ms(self, now: Time) -> u64 {
+        now.as_millis().saturating_add_signed(self.vouched_ms.saturating_neg())
+    }
 }
 
 impl<V> Versioned<V> {
     pub(crate) fn new(value: V, index: u64, weight: u64, freshness: Freshness) -> Self {
-        let entry = Self {
-            value,
+        Self {
+            vouched_ms: AtomicI64::new(freshness.vouched_ms),
+            fresh_until: AtomicU64::new(freshness.fresh_until.as_millis()),
             index,
             weight,
-            confirmed_at: AtomicU64::new(0),
-            fresh_until: AtomicU64::new(0),
-        };
-        entry.confirm(freshness);
-        entry
+            value,
+        }
     }
 
-    /// The value.
-    pub fn value(&self) -> &V {
+    pub(crate) fn value(&self) -> &V {
         &self.value
     }
 
-    /// The owner's change counter; 0 for a source that has none.
-    pub fn index(&self) -> u64 {
+    pub(crate) fn index(&self) -> u64 {
         self.index
     }
 
@@ -73,93 +95,101 @@ impl<V> Versioned<V> {
         self.weight
     }
 
-    /// Moves the times. A reader in between may see one of them moved and not the other: either the
-    /// value is fresh a moment late, or its age is that of the earlier confirmation, which was true.
-    pub(crate) fn confirm(&self, freshness: Freshness) {
-        self.confirmed_at.store(freshness.confirmed_at.as_millis(), Ordering::Relaxed);
+    pub(crate) fn freshness(&self) -> Freshness {
+        Freshness {
+            vouched_ms: self.vouched_ms.load(Ordering::Relaxed),
+            fresh_until: Time::from_millis(self.fresh_until.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Moves the freshness: the source says that the value still holds.
+    ///
+    /// A reader may see one of the two moved and the other not. Either half is true by itself, and
+    /// the old half can only make the entry look older than it is.
+    pub(crate) fn vouch(&self, freshness: Freshness) {
+        self.vouched_ms.store(freshness.vouched_ms, Ordering::Relaxed);
         self.fresh_until.store(freshness.fresh_until.as_millis(), Ordering::Relaxed);
-    }
-
-    pub(crate) fn age_millis(&self, now: Time) -> u64 {
-        now.as_millis().saturating_sub(self.confirmed_at.load(Ordering::Relaxed))
-    }
-
-    fn age(&self, now: Time) -> Duration {
-        Duration::from_millis(self.age_millis(now))
-    }
-
-    pub(crate) fn fresh_until(&self) -> Time {
-        Time::from_millis(self.fresh_until.load(Ordering::Relaxed))
-    }
-
-    /// Whether the entry may be served to this request.
-    pub(crate) fn judge(&self, request: &Request, now: Time) -> Verdict {
-        let fresh = now < self.fresh_until();
-        // The first half spares most requests the second load.
-        let young = request.max_age == Duration::MAX || self.age(now) <= request.max_age;
-        if fresh && young { Verdict::Serve } else { Verdict::Fetch }
-    }
-
-    /// Whether the entry may stand in for a fetch that failed: it stopped being fresh at most `bound`
-    /// ago. An entry that is still fresh, but too old for the request, may too.
-    pub(crate) fn may_stand_in(&self, bound: Duration, now: Time) -> bool {
-        let stale_for = now.since(self.fresh_until());
-        bound > Duration::ZERO && stale_for <= bound
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
 
-    const fn at(secs: u64) -> Time {
-        Time::from_millis(secs * 1_000)
-    }
+    use super::*;
 
     const fn secs(secs: u64) -> Duration {
         Duration::from_secs(secs)
     }
 
-    /// Confirmed at 100 s, fresh until 110 s.
-    fn entry() -> Versioned<()> {
-        Versioned::new((), 0, 1, Freshness::starting(at(100), Duration::ZERO, secs(10)))
+    const fn at(secs: u64) -> Time {
+        Time::from_millis(secs * 1000)
+    }
+
+    /// Arrived at 100 s, fresh until 110 s, endured until 115 s.
+    fn verdict(request: Request, now: Time) -> Verdict {
+        judge(Freshness::new(at(100), secs(0), secs(10)), &request, secs(5), now)
     }
 
     #[test]
-    fn an_entry_is_served_until_its_ttl_is_over() {
-        let request = Request::default();
-        assert_eq!(entry().judge(&request, at(109)), Verdict::Serve);
-        assert_eq!(entry().judge(&request, at(110)), Verdict::Fetch);
+    fn an_entry_is_fresh_then_stale_then_expired() {
+        let request = Request::DEFAULT;
+        assert_eq!(verdict(request, Time::from_millis(109_999)), Verdict::Fresh);
+        assert_eq!(verdict(request, at(110)), Verdict::Stale);
+        assert_eq!(verdict(request, Time::from_millis(114_999)), Verdict::Stale);
+        assert_eq!(verdict(request, at(115)), Verdict::Expired);
     }
 
     #[test]
-    fn a_request_can_be_stricter_than_the_ttl_and_not_more_lenient() {
-        let max_age = |bound| Request { max_age: bound, ..Request::default() };
-        assert_eq!(entry().judge(&max_age(secs(5)), at(105)), Verdict::Serve);
-        assert_eq!(entry().judge(&max_age(secs(5)), at(106)), Verdict::Fetch);
-        assert_eq!(entry().judge(&max_age(secs(60)), at(111)), Verdict::Fetch);
-        assert_eq!(entry().judge(&max_age(Duration::ZERO), at(100)), Verdict::Serve);
+    fn a_max_age_shortens_both_bounds_and_never_lengthens_them() {
+        let request = Request::DEFAULT.max_age(secs(4));
+        assert_eq!(verdict(request, at(103)), Verdict::Fresh);
+        assert_eq!(verdict(request, at(104)), Verdict::Stale);
+        assert_eq!(verdict(request, at(109)), Verdict::Expired);
+        assert_eq!(verdict(Request::DEFAULT.max_age(secs(60)), at(110)), Verdict::Stale);
     }
 
     #[test]
-    fn an_entry_stands_in_for_a_failure_within_the_bound() {
-        assert!(entry().may_stand_in(secs(5), at(115)));
-        assert!(!entry().may_stand_in(secs(5), at(116)));
-        assert!(!entry().may_stand_in(Duration::ZERO, at(105)), "zero means: rather an error");
+    fn a_max_age_of_zero_is_never_fresh() {
+        assert_eq!(verdict(Request::DEFAULT.max_age(secs(0)), at(100)), Verdict::Stale);
     }
 
     #[test]
-    fn confirming_an_entry_makes_it_fresh_and_young() {
-        let entry = entry();
-        entry.confirm(Freshness::starting(at(200), Duration::ZERO, secs(10)));
-        assert_eq!(entry.age(at(203)), secs(3));
-        assert_eq!(entry.judge(&Request::default(), at(209)), Verdict::Serve);
+    fn the_tighter_of_two_staleness_bounds_holds() {
+        assert_eq!(verdict(Request::DEFAULT.stale_if_error(secs(2)), at(112)), Verdict::Expired);
+        assert_eq!(verdict(Request::DEFAULT.stale_if_error(secs(99)), at(115)), Verdict::Expired);
+        assert_eq!(verdict(Request::DEFAULT.stale_if_error(secs(0)), at(110)), Verdict::Expired);
     }
 
     #[test]
-    fn a_value_that_arrives_old_keeps_its_age_and_is_fresh_from_its_arrival() {
-        let entry = Versioned::new((), 0, 1, Freshness::starting(at(100), secs(30), secs(10)));
-        assert_eq!(entry.age(at(101)), secs(31));
-        assert_eq!(entry.judge(&Request::default(), at(109)), Verdict::Serve);
+    fn a_value_may_be_older_than_the_clock() {
+        let freshness = Freshness::new(at(1), secs(20), secs(10));
+        assert_eq!(freshness.age_ms(at(2)), 21_000);
+        let request = Request::DEFAULT.max_age(secs(20));
+        assert_eq!(judge(freshness, &request, secs(5), at(2)), Verdict::Stale);
+    }
+
+    #[test]
+    fn for_ever_is_for_ever() {
+        let freshness = Freshness::new(at(1), secs(0), Duration::MAX);
+        let later = Time::from_millis(u64::MAX - 1);
+        assert_eq!(judge(freshness, &Request::DEFAULT, secs(0), later), Verdict::Fresh);
+    }
+
+    proptest! {
+        /// Time only makes an entry worse, and a narrower request never makes it better.
+        #[test]
+        fn judgement_is_monotonic(
+            ttl in 0_u64..50, age in 0_u64..50, endure in 0_u64..50, now in 100_u64..200,
+            later in 0_u64..50, max_age in 0_u64..50, bound in 0_u64..50,
+        ) {
+            let rank = |verdict| match verdict { Verdict::Fresh => 0, Verdict::Stale => 1, Verdict::Expired => 2 };
+            let freshness = Freshness::new(at(100), secs(age), secs(ttl));
+            let wide = Request::DEFAULT;
+            let narrow = wide.max_age(secs(max_age)).stale_if_error(secs(bound));
+            let judged = |request: &Request, now| rank(judge(freshness, request, secs(endure), at(now)));
+            prop_assert!(judged(&wide, now) <= judged(&wide, now + later));
+            prop_assert!(judged(&wide, now) <= judged(&narrow, now));
+        }
     }
 }

@@ -1,69 +1,74 @@
-//! Why a caller got no value.
+//! What can go wrong, by phase.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Why a caller got no value. All callers of one flight get the same one.
+/// Why a request got no value; or, inside [`Origin::Stale`](crate::Origin::Stale), why it got a stale
+/// one.
 ///
-/// The cache itself tries again when the entry's back-off is over and somebody asks; a caller that
-/// retries sooner gets the same error without disturbing the source. So [`Source`](Self::Source),
-/// [`TimedOut`](Self::TimedOut) and [`Panicked`](Self::Panicked) may be retried at any rate;
-/// [`Overloaded`](Self::Overloaded) should be retried later; the others not at all.
+/// Nobody should retry in a loop: `Source`, `TimedOut`, `Panicked` and `NothingToConfirm` are retried
+/// by the next request, as the entry's back-off allows. `Overloaded` and `Impatient` may be retried by
+/// the caller after a pause. `Absent` is an answer: the owner said that there is nothing. `Closed` is
+/// final.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error<E> {
-    /// The source says that there is no such thing: an answer rather than a failure.
-    #[error("there is no such thing")]
+    /// Look: the owner says that there is no such thing.
+    #[error("there is no such entry")]
     Absent,
-    /// The source failed.
-    #[error("the source failed: {0}")]
+    /// Join: as many fetches are under way, or as many callers are waiting, as
+    /// [`Limits`](crate::Limits) allows.
+    #[error("too many {0} already")]
+    Overloaded(Crowd),
+    /// Join: the caller's own [time-out](crate::Request::timeout) passed. The fetch goes on.
+    #[error("no answer within the caller's {0:?}")]
+    Impatient(Duration),
+    /// Fetch: the source failed. Everyone who waited has the same error, and so has everyone who asks
+    /// while the entry backs off.
+    #[error(transparent)]
     Source(Arc<E>),
-    /// The source did not answer in time.
-    #[error("the source did not answer within {0:?}")]
+    /// Fetch: the source took longer than [`fetch_timeout`](crate::Options::fetch_timeout).
+    #[error("the source gave no answer within {0:?}")]
     TimedOut(Duration),
-    /// The source panicked; its message went to the panic hook.
+    /// Fetch: the source panicked.
     #[error("the source panicked")]
     Panicked,
-    /// The source said "not modified" although there was nothing that could have been: a defect of the
-    /// source.
-    #[error("the source said \"not modified\" of a value that it never gave")]
+    /// Fetch: the source said "not modified" of a value that it was not shown.
+    #[error("the source confirmed a value that there was not")]
     NothingToConfirm,
-    /// As many fetches are under way, or as many callers waiting, as the options allow.
-    #[error("the cache is overloaded: {0} are under way, the most that may be")]
-    Overloaded(Limit),
-    /// The cache was closed.
+    /// Any: the cache was closed or dropped, or its runtime shut down.
     #[error("the cache is closed")]
     Closed,
 }
 
-/// The bound that an [`Error::Overloaded`] met.
+/// Of whom there are too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
-    /// [`Options::max_flights`](crate::Options::max_flights).
-    Flights(usize),
-    /// [`Options::max_waiters`](crate::Options::max_waiters).
-    Waiters(usize),
+pub enum Crowd {
+    /// Fetches under way.
+    Flights,
+    /// Callers waiting for a fetch.
+    Waiters,
 }
 
-impl std::fmt::Display for Limit {
+impl std::fmt::Display for Crowd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Flights(most) => write!(f, "{most} fetches"),
-            Self::Waiters(most) => write!(f, "{most} waiting callers"),
-        }
+        f.write_str(match self {
+            Self::Flights => "fetches are under way",
+            Self::Waiters => "callers are waiting",
+        })
     }
 }
 
-// By hand: a derive would ask that `E` can be cloned.
+// Derived, it would ask for `E: Clone`.
 impl<E> Clone for Error<E> {
     fn clone(&self) -> Self {
         match self {
             Self::Absent => Self::Absent,
-            Self::Source(error) => Self::Source(error.clone()),
+            Self::Overloaded(crowd) => Self::Overloaded(*crowd),
+            Self::Impatient(after) => Self::Impatient(*after),
+            Self::Source(error) => Self::Source(Arc::clone(error)),
             Self::TimedOut(after) => Self::TimedOut(*after),
             Self::Panicked => Self::Panicked,
             Self::NothingToConfirm => Self::NothingToConfirm,
-            Self::Overloaded(limit) => Self::Overloaded(*limit),
             Self::Closed => Self::Closed,
         }
     }

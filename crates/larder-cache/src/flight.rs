@@ -1,153 +1,239 @@
-//! Single flight: the one fetch under way for a key, and the table of them.
+//! Single flight: at most one fetch per key, everyone else waits for it.
 //!
-//! A flight is a task of its own, so that a caller who gives up cancels nobody. It *lands* exactly
-//! once, on every path: with an answer, with the source's error, because its time is up, because the
-//! source panicked, or because the cache is closed. Landing releases everyone who waits.
-//!
-//! The table is also what bars a value that was loaded before an `invalidate` or `put` from undoing it:
-//! both take the key's flight out of the table, and a flight may publish only while it is in. Those who
-//! waited for it get its answer all the same; those who come later start a new one.
+//! A side table holds the keys that are loading; an idle entry has no part in it. A flight goes in
+//! *rounds*. Its callers wait for the current round; once the key is put or invalidated, the current
+//! round is *outdated*: those who wait for it get its answer, but those who come later wait for the
+//! next round, whose fetch begins when the current one is over. So there is never more than one fetch
+//! for a key, no answer is older than an invalidation that came before the request, and a key that is
+//! invalidated all the time still answers.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, Hash};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use foldhash::fast::RandomState;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-use crate::entry::Versioned;
-use crate::error::Error;
+use crate::error::Crowd;
+use crate::options::Limits;
 
-/// What a flight lands with.
-pub(crate) type Landing<V, E> = Result<Arc<Versioned<V>>, Error<E>>;
+const SHARDS: usize = 64;
 
-/// One fetch under way.
-pub(crate) struct Flight<V, E> {
-    landing: OnceLock<Landing<V, E>>,
+/// The keys that are loading, and the bounds on flights and waiters.
+pub(crate) struct Flights<K, O> {
+    shards: Box<[Mutex<Shard<K, O>>]>,
+    hasher: RandomState,
+    limits: Limits,
+    seats: Arc<Semaphore>,
+    chairs: Semaphore,
+    /// Has no permits ever; closing it tells everyone that waits for one.
+    closing: Semaphore,
+}
+
+/// The loading keys of one shard. Only ever locked for a few map operations, never across an await.
+pub(crate) struct Shard<K, O>(HashMap<K, Flight<O>, RandomState>);
+
+struct Flight<O> {
+    current: Arc<Round<O>>,
+    /// The age that the current fetch was asked for.
+    max_age: Duration,
+    /// The key was put or invalidated since the current fetch began.
+    outdated: bool,
+    next: Option<Arc<Round<O>>>,
+    next_max_age: Duration,
+}
+
+/// One fetch and those who wait for its outcome.
+pub(crate) struct Round<O> {
+    outcome: OnceLock<O>,
     landed: Notify,
 }
 
-impl<V, E> Flight<V, E> {
-    fn new() -> Self {
-        Self { landing: OnceLock::new(), landed: Notify::new() }
-    }
+/// A place in a round.
+pub(crate) enum Place<O> {
+    /// In a flight that is under way.
+    Joined(Arc<Round<O>>),
+    /// The first in a new flight, which the caller must start.
+    Leading(Arc<Round<O>>, OwnedSemaphorePermit),
+}
 
-    /// Releases everyone who waits, and all who come. Only the first landing counts.
-    pub(crate) fn land(&self, landing: Landing<V, E>) {
-        if self.landing.set(landing).is_ok() {
-            self.landed.notify_waiters();
+impl<K: Hash + Eq + Clone, O: Clone> Flights<K, O> {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let shard = || Mutex::new(Shard(HashMap::default()));
+        Self {
+            shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
+            hasher: RandomState::default(),
+            limits,
+            seats: Arc::new(Semaphore::new(limits.flights as usize)),
+            chairs: Semaphore::new(limits.waiters as usize),
+            closing: Semaphore::new(0),
         }
     }
 
-    pub(crate) fn has_landed(&self) -> bool {
-        self.landing.get().is_some()
-    }
-
-    /// Waits for the landing. Cancelling this wait harms nobody.
-    pub(crate) async fn landed(&self) -> Landing<V, E> {
-        let mut notified = std::pin::pin!(self.landed.notified());
-        // In line first, then the look: a landing between a look and getting in line would be slept
-        // through.
-        notified.as_mut().enable();
-        if let Some(landing) = self.landing.get() {
-            return landing.clone();
-        }
-        notified.await;
-        self.landing.get().cloned().unwrap_or(Err(Error::Closed))
-    }
-}
-
-/// Keys with a fetch under way: a map in several parts, each with its own lock. Holds at most as many
-/// as the caller lets in.
-pub(crate) struct Flights<K, V, E> {
-    parts: Box<[Mutex<Part<K, V, E>>]>,
-    hasher: foldhash::fast::RandomState,
-}
-
-pub(crate) type Part<K, V, E> = HashMap<K, Arc<Flight<V, E>>, foldhash::fast::RandomState>;
-
-impl<K: Hash + Eq + Clone, V, E> Flights<K, V, E> {
-    const PARTS: usize = 16;
-
-    pub(crate) fn new() -> Self {
-        let parts = (0..Self::PARTS).map(|_| Mutex::default()).collect();
-        Self { parts, hasher: foldhash::fast::RandomState::default() }
-    }
-
-    /// Locks the part of the table that `key` belongs to. Whoever changes the key's stored value holds
-    /// this lock; that is what makes "is my flight still in the table?" and "then store" one step.
-    pub(crate) fn lock(&self, key: &K) -> MutexGuard<'_, Part<K, V, E>> {
+    /// Locks the shard that `key` belongs to. What changes a key's value does it under this lock, so
+    /// that a flight cannot land in the middle.
+    pub(crate) fn shard(&self, key: &K) -> MutexGuard<'_, Shard<K, O>> {
         let hash = self.hasher.hash_one(key);
-        lock(&self.parts[(hash >> 32) as usize % Self::PARTS])
+        // The low bits; the map inside has a hasher of its own.
+        lock(&self.shards[usize::try_from(hash % SHARDS as u64).unwrap_or(0)])
+    }
+
+    /// Locks every shard, one after another.
+    pub(crate) fn each_shard(&self, mut visit: impl FnMut(&mut Shard<K, O>)) {
+        self.shards.iter().for_each(|shard| visit(&mut lock(shard)));
+    }
+
+    /// Takes one of the places for waiters; it is free again when the permit is dropped.
+    pub(crate) fn chair(&self) -> Result<SemaphorePermit<'_>, Crowd> {
+        self.chairs.try_acquire().map_err(|_| Crowd::Waiters)
+    }
+
+    /// Joins the flight for `key`, or makes one.
+    ///
+    /// Any fetch under way will do, unless `strict`: then it must be one that was asked for a value
+    /// at least as young as `max_age`.
+    pub(crate) fn join(
+        &self,
+        shard: &mut Shard<K, O>,
+        key: &K,
+        max_age: Duration,
+        strict: bool,
+    ) -> Result<Place<O>, Crowd> {
+        match shard.0.entry(key.clone()) {
+            Entry::Occupied(flight) => Ok(Place::Joined(flight.into_mut().join(max_age, strict))),
+            Entry::Vacant(none) => {
+                let seat = Arc::clone(&self.seats).try_acquire_owned();
+                let seat = seat.map_err(|_| Crowd::Flights)?;
+                let flight = none.insert(Flight::new(max_age));
+                Ok(Place::Leading(Arc::clone(&flight.current), seat))
+            }
+        }
+    }
+
+    /// From now on [`is_closing`](Self::is_closing) is true and [`closing`](Self::closing) is over.
+    pub(crate) fn close(&self) {
+        self.closing.close();
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.is_closed()
+    }
+
+    /// Waits for [`close`](Self::close). Cancel-safe: it takes nothing that could be lost.
+    pub(crate) async fn closing(&self) {
+        let _ = self.closing.acquire().await;
+    }
+
+    /// Waits until every flight has given its seat back, which is the last thing that its task does.
+    pub(crate) async fn all_landed(&self) {
+        let _ = self.seats.acquire_many(self.limits.flights).await;
+    }
+
+    /// How many flights are under way, and how many callers wait.
+    pub(crate) fn crowd(&self) -> (u64, u64) {
+        let flights = self.limits.flights as usize - self.seats.available_permits();
+        let waiters = self.limits.waiters as usize - self.chairs.available_permits();
+        (flights as u64, waiters as u64)
     }
 }
 
-/// Puts a new flight for `key` into its part of the table.
-pub(crate) fn start<K: Hash + Eq + Clone, V, E>(
-    part: &mut Part<K, V, E>,
-    key: &K,
-) -> Arc<Flight<V, E>> {
-    let flight = Arc::new(Flight::new());
-    part.insert(key.clone(), flight.clone());
-    flight
-}
-
-/// Takes this flight out of the table; whether it was in, which means that it may publish.
-pub(crate) fn take_out<K: Hash + Eq, V, E>(
-    part: &mut Part<K, V, E>,
-    key: &K,
-    flight: &Arc<Flight<V, E>>,
-) -> bool {
-    let is_in = part.get(key).is_some_and(|listed| Arc::ptr_eq(listed, flight));
-    if is_in {
-        part.remove(key);
-    }
-    is_in
-}
-
-/// A count with a limit: of flights, or of waiting callers.
-#[derive(Debug)]
-pub(crate) struct Bounded {
-    count: AtomicUsize,
-    most: usize,
-}
-
-impl Bounded {
-    pub(crate) fn new(most: usize) -> Self {
-        Self { count: AtomicUsize::new(0), most }
+impl<K: Hash + Eq, O: Clone> Shard<K, O> {
+    /// Advances `key`'s generation: a fetch that has begun cannot change the key any more.
+    pub(crate) fn outdate(&mut self, key: &K) {
+        if let Some(flight) = self.0.get_mut(key) {
+            flight.outdated = true;
+        }
     }
 
-    /// One more, until the returned place is dropped; none if that would be more than the limit.
-    pub(crate) fn enter(self: &Arc<Self>) -> Option<Place> {
-        self.count
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-                (count < self.most).then_some(count + 1)
-            })
-            .ok()
-            .map(|_| Place(self.clone()))
+    /// As [`outdate`](Self::outdate), for all keys.
+    pub(crate) fn outdate_all(&mut self) {
+        self.0.values_mut().for_each(|flight| flight.outdated = true);
     }
 
-    pub(crate) fn count(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+    /// Whether the fetch under way for `key` began before a put or an invalidation.
+    pub(crate) fn is_outdated(&self, key: &K) -> bool {
+        self.0.get(key).is_none_or(|flight| flight.outdated)
     }
 
-    pub(crate) fn most(&self) -> usize {
-        self.most
+    /// Ends the current round. If somebody waits for the next one, that becomes the current one, and
+    /// the flight must go on. The outcome is to be told after the shard is unlocked.
+    pub(crate) fn land(&mut self, key: &K) -> Option<Landed<O>> {
+        let flight = self.0.get_mut(key)?;
+        match flight.next.take() {
+            Some(next) => {
+                let round = std::mem::replace(&mut flight.current, next);
+                flight.max_age = std::mem::replace(&mut flight.next_max_age, Duration::MAX);
+                flight.outdated = false;
+                Some(Landed { round, goes_on: Some(flight.max_age) })
+            }
+            None => {
+                self.0.remove(key).map(|flight| Landed { round: flight.current, goes_on: None })
+            }
+        }
+    }
+
+    /// Ends the flight; gives back whoever waits, now or for the next round.
+    pub(crate) fn end(&mut self, key: &K) -> impl Iterator<Item = Arc<Round<O>>> + use<K, O> {
+        let flight = self.0.remove(key);
+        flight.into_iter().flat_map(|flight| [Some(flight.current), flight.next]).flatten()
     }
 }
 
-/// A place among a bounded number.
-#[derive(Debug)]
-pub(crate) struct Place(Arc<Bounded>);
+/// A round that is over.
+pub(crate) struct Landed<O> {
+    pub(crate) round: Arc<Round<O>>,
+    /// The greatest age that the next round asks for, if there is a next round.
+    pub(crate) goes_on: Option<Duration>,
+}
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.count.fetch_sub(1, Ordering::Relaxed);
+impl<O> Flight<O> {
+    fn new(max_age: Duration) -> Self {
+        let current = Arc::new(Round::new());
+        Self { current, max_age, outdated: false, next: None, next_max_age: Duration::MAX }
+    }
+
+    fn join(&mut self, max_age: Duration, strict: bool) -> Arc<Round<O>> {
+        let too_lax = strict && max_age < self.max_age;
+        if !self.outdated && !too_lax {
+            return Arc::clone(&self.current);
+        }
+        self.next_max_age = self.next_max_age.min(max_age);
+        Arc::clone(self.next.get_or_insert_with(|| Arc::new(Round::new())))
     }
 }
 
-/// Locks, also after a panic elsewhere: nothing that runs under these locks can stop half-way, except a
-/// key's own `Hash` or `Eq`, which leave the map as it was.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+impl<O> Round<O> {
+    fn new() -> Self {
+        Self { outcome: OnceLock::new(), landed: Notify::new() }
+    }
+}
+
+impl<O: Clone> Round<O> {
+    /// Tells everyone who waits, and whoever is still about to wait.
+    pub(crate) fn tell(&self, outcome: O) {
+        // A round has one outcome: the first.
+        let _ = self.outcome.set(outcome);
+        self.landed.notify_waiters();
+    }
+
+    /// Waits for the outcome. Cancel-safe: the outcome stays where it is.
+    pub(crate) async fn outcome(&self) -> O {
+        loop {
+            // `notified()` counts from its creation on: an outcome told after this line wakes it,
+            // one told before is found by the look that follows.
+            let landed = self.landed.notified();
+            if let Some(outcome) = self.outcome.get() {
+                return outcome.clone();
+            }
+            landed.await;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Under the lock there are only map operations; a panic in a key's `Eq` or `Hash` leaves the map
+    // whole, so what a poisoned mutex guards is sound.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,99 +1,131 @@
-//! What can be set about a cache, and every default.
+//! Everything that can be set on a cache, and every default.
 
 use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 
-/// What can be set about a cache.
+/// How a cache behaves for all its callers. Change the fields of [`Options::default`].
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How much the cache holds at most, in the units of [`Source::weigh`](crate::Source::weigh):
-    /// values, unless the source weighs them. The capacity is divided among
-    /// [`shards`](Self::shards); a value heavier than a shard is handed to its caller and never
-    /// stored. At least 1. Defaults to 10,000.
+    /// The greatest total weight, in the unit of [`Source::weigh`](crate::Source::weigh): entries
+    /// unless the source says otherwise. The least valuable entries are evicted beyond it.
+    ///
+    /// The store is sharded, and so is its capacity: a value heavier than 97 % of a shard's part is
+    /// handed to its caller but not kept (see [`Stats::refused`](crate::Stats::refused)).
+    ///
+    /// Defaults to: 100,000. Range: from 1.
     pub capacity: u64,
-    /// How many values are expected, which sizes the store's tables. At least 1; defaults to 10,000.
+    /// About how many entries the capacity holds; right within a factor of ten is good enough. A
+    /// shard is made for 32 of them at least: the fewer, the larger a single value may be.
+    ///
+    /// Defaults to: 100,000. Range: from 1.
     pub expected_entries: usize,
-    /// Among how many parts, each with its own lock, the capacity is divided; rounded up to a power of
-    /// two, and down while a part would expect fewer than 32 values. 1 to 1,024; defaults to 8. Use 1
-    /// for few and heavy values.
-    pub shards: usize,
-    /// How many keys of evicted values are remembered, so that one that comes back stays longer, as
-    /// a share of `expected_entries`. 0.0 to 1.0; defaults to 0.5. Use 1.0 for values beyond some 200
-    /// bytes: it costs about 40 bytes for each key.
+    /// For how many evicted keys, as a part of `expected_entries`, it is remembered that they were
+    /// here. 1.0 resists scans better and costs some 30 bytes an entry: right for values above some
+    /// 200 bytes.
+    ///
+    /// Defaults to: 0.5. Range: 0 to 1.
     pub ghost_allocation: f64,
-    /// How long a value is fresh, unless its source says less. Any length; defaults to one minute.
+    /// How long a value is fresh. A source may shorten it for a value.
+    ///
+    /// Defaults to: 60 s. Range: any; `Duration::MAX` is for ever, zero makes every request ask.
     pub ttl: Duration,
-    /// How long after it stopped being fresh a value may stand in while the source fails. Any length,
-    /// zero for "rather an error"; defaults to one hour.
+    /// How long a value may be served beyond its freshness while the source fails. A request may
+    /// shorten it.
+    ///
+    /// Defaults to: 1 h. Range: any; zero never serves a stale value.
     pub stale_if_error: Duration,
-    /// How long the source may take. More than zero; defaults to 30 s.
+    /// How long it is remembered that the source has no such thing. A source may shorten it.
+    ///
+    /// Defaults to: 5 s. Range: any; zero makes every request ask.
+    pub absent_ttl: Duration,
+    /// How long an error is given to further callers at least, before the source is asked again.
+    ///
+    /// Defaults to: zero, that is, as the back-off says. Range: any.
+    pub error_ttl: Duration,
+    /// How long the source may take for a fetch.
+    ///
+    /// Defaults to: 10 s. Range: from 1 ms.
     pub fetch_timeout: Duration,
-    /// How long a failing source is left alone, for each key.
+    /// How long a key that keeps failing is left alone.
     pub backoff: Backoff,
-    /// How many keys' absences and failures are remembered; the least recently needed is forgotten
-    /// first, and its next caller asks the source at once. At least 1; defaults to 10,000.
-    pub max_remembered_failures: usize,
-    /// How many fetches may be under way; a call that needs one more is refused as
-    /// [`Overloaded`](crate::Error::Overloaded). At least 1; defaults to 10,000.
-    pub max_flights: usize,
-    /// How many calls may be waiting for fetches; one more is refused as
-    /// [`Overloaded`](crate::Error::Overloaded). At least 1; defaults to 100,000.
-    pub max_waiters: usize,
-    /// Where time comes from. Whoever gives a clock sees to its [`Ticker`](crate::Ticker). Defaults to
-    /// none: a clock of the cache's own, which ticks until it is closed.
+    /// How many callers and fetches there may be.
+    pub limits: Limits,
+    /// The clock to live by. A cache without one makes its own and owns the task that moves it.
+    ///
+    /// Defaults to: none. Whoever gives one must keep its tick moving.
     pub clock: Option<Clock>,
+}
+
+/// Bounds on what callers can make a cache hold beside its entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Fetches under way. Beyond it, a miss gets [`Error::Overloaded`](crate::Error::Overloaded), or
+    /// the stale value.
+    ///
+    /// Defaults to: 10,000. Range: 1 to 1,000,000.
+    pub flights: u32,
+    /// Callers waiting for a fetch. Beyond it, the same.
+    ///
+    /// Defaults to: 100,000. Range: 1 to 1,000,000.
+    pub waiters: u32,
+    /// Keys of which it is remembered that they are absent, or failing and backing off. Beyond it,
+    /// the least asked for are forgotten, and their next request asks the source.
+    ///
+    /// Defaults to: 10,000. Range: 1 to 1,000,000.
+    pub troubles: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            capacity: 10_000,
-            expected_entries: 10_000,
-            shards: 8,
+            capacity: 100_000,
+            expected_entries: 100_000,
             ghost_allocation: 0.5,
             ttl: Duration::from_secs(60),
-            stale_if_error: Duration::from_secs(3_600),
-            fetch_timeout: Duration::from_secs(30),
+            stale_if_error: Duration::from_secs(3600),
+            absent_ttl: Duration::from_secs(5),
+            error_ttl: Duration::ZERO,
+            fetch_timeout: Duration::from_secs(10),
             backoff: Backoff::default(),
-            max_remembered_failures: 10_000,
-            max_flights: 10_000,
-            max_waiters: 100_000,
+            limits: Limits { flights: 10_000, waiters: 100_000, troubles: 10_000 },
             clock: None,
         }
     }
 }
 
-/// An option that is out of its range. The cache was not made.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the option {option} must be {range}")]
-pub struct InvalidOption {
-    /// The option's name.
-    pub option: &'static str,
-    /// What it must be.
-    pub range: &'static str,
+impl Options {
+    /// Says which option is out of its range, if any.
+    pub fn validate(&self) -> Result<(), OutOfRange> {
+        let counts = 1..=1_000_000;
+        let tick = Duration::from_millis(1);
+        let backoff = tick <= self.backoff.base && self.backoff.base <= self.backoff.cap;
+        let checks = [
+            ("capacity", "from 1", self.capacity >= 1),
+            ("expected_entries", "from 1", self.expected_entries >= 1),
+            ("ghost_allocation", "0 to 1", (0.0..=1.0).contains(&self.ghost_allocation)),
+            ("fetch_timeout", "from 1 ms", self.fetch_timeout >= tick),
+            ("backoff", "1 ms ≤ base ≤ cap", backoff),
+            ("limits.flights", "1 to 1,000,000", counts.contains(&self.limits.flights)),
+            ("limits.waiters", "1 to 1,000,000", counts.contains(&self.limits.waiters)),
+            ("limits.troubles", "1 to 1,000,000", counts.contains(&self.limits.troubles)),
+        ];
+        match checks.into_iter().find(|(.., right)| !right) {
+            Some((option, range, _)) => Err(OutOfRange { option, range }),
+            None => Ok(()),
+        }
+    }
 }
 
-impl Options {
-    pub(crate) fn validate(&self) -> Result<(), InvalidOption> {
-        let Backoff { first, cap, .. } = self.backoff;
-        let at_least_one = "at least 1";
-        let rules = [
-            (self.capacity >= 1, "capacity", at_least_one),
-            (self.expected_entries >= 1, "expected_entries", at_least_one),
-            ((1..=1_024).contains(&self.shards), "shards", "1 to 1024"),
-            ((0.0..=1.0).contains(&self.ghost_allocation), "ghost_allocation", "0.0 to 1.0"),
-            (!self.fetch_timeout.is_zero(), "fetch_timeout", "more than zero"),
-            (!first.is_zero(), "backoff.first", "more than zero"),
-            (cap >= first, "backoff.cap", "at least backoff.first"),
-            (self.max_remembered_failures >= 1, "max_remembered_failures", at_least_one),
-            (self.max_flights >= 1, "max_flights", at_least_one),
-            (self.max_waiters >= 1, "max_waiters", at_least_one),
-        ];
-        let broken = rules.into_iter().find(|(holds, ..)| !holds);
-        broken.map_or(Ok(()), |(_, option, range)| Err(InvalidOption { option, range }))
-    }
+/// An option has a value that makes no sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("option {option} is out of its range ({range})")]
+pub struct OutOfRange {
+    /// The field of [`Options`].
+    pub option: &'static str,
+    /// What it may be.
+    pub range: &'static str,
 }
 
 #[cfg(test)]
@@ -106,25 +138,25 @@ mod tests {
     }
 
     #[test]
-    fn every_option_out_of_its_range_is_named() {
-        let base = Options::default;
-        let backoff = |first, cap| Backoff { first, cap, ..Backoff::default() };
-        let ms = Duration::from_millis;
-        for (option, options) in [
-            ("capacity", Options { capacity: 0, ..base() }),
-            ("expected_entries", Options { expected_entries: 0, ..base() }),
-            ("shards", Options { shards: 0, ..base() }),
-            ("shards", Options { shards: 1_025, ..base() }),
-            ("ghost_allocation", Options { ghost_allocation: 1.1, ..base() }),
-            ("ghost_allocation", Options { ghost_allocation: f64::NAN, ..base() }),
-            ("fetch_timeout", Options { fetch_timeout: Duration::ZERO, ..base() }),
-            ("backoff.first", Options { backoff: backoff(ms(0), ms(1)), ..base() }),
-            ("backoff.cap", Options { backoff: backoff(ms(2), ms(1)), ..base() }),
-            ("max_remembered_failures", Options { max_remembered_failures: 0, ..base() }),
-            ("max_flights", Options { max_flights: 0, ..base() }),
-            ("max_waiters", Options { max_waiters: 0, ..base() }),
-        ] {
-            assert_eq!(options.validate().map_err(|error| error.option), Err(option));
+    fn every_bad_value_is_named() {
+        type Spoil = fn(&mut Options);
+        let bad: [(&str, Spoil); 11] = [
+            ("capacity", |o| o.capacity = 0),
+            ("expected_entries", |o| o.expected_entries = 0),
+            ("ghost_allocation", |o| o.ghost_allocation = 1.01),
+            ("ghost_allocation", |o| o.ghost_allocation = f64::NAN),
+            ("fetch_timeout", |o| o.fetch_timeout = Duration::ZERO),
+            ("backoff", |o| o.backoff.base = Duration::ZERO),
+            ("backoff", |o| o.backoff.cap = o.backoff.base / 2),
+            ("limits.flights", |o| o.limits.flights = 0),
+            ("limits.flights", |o| o.limits.flights = 1_000_001),
+            ("limits.waiters", |o| o.limits.waiters = 0),
+            ("limits.troubles", |o| o.limits.troubles = 0),
+        ];
+        for (option, spoil) in bad {
+            let mut options = Options::default();
+            spoil(&mut options);
+            assert_eq!(options.validate().map_err(|wrong| wrong.option), Err(option));
         }
     }
 }

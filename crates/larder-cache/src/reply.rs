@@ -1,4 +1,4 @@
-//! What a caller gets: the value, how old it is, and where it came from.
+//! What a caller gets: the value, and how it came here.
 
 use std::fmt;
 use std::ops::Deref;
@@ -7,67 +7,59 @@ use std::time::Duration;
 
 use crate::clock::Time;
 use crate::entry::Versioned;
-use crate::error::Error;
 
-/// A value, how old it is, where it came from, and what went wrong meanwhile.
+/// A value from the cache. Dereferences to the value; cheap to make and to clone.
 ///
-/// Dereferences to the value. Cloning costs a reference count.
-pub struct Reply<V, E> {
+/// The value stays alive as long as the reply, whatever happens to the entry.
+pub struct Reply<V> {
     entry: Arc<Versioned<V>>,
-    /// In milliseconds: a `Duration` would cost a division on every hit.
-    age: u64,
+    age_ms: u64,
     origin: Origin,
-    error: Option<Error<E>>,
 }
 
-/// Where a reply's value came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a reply came from.
+#[derive(Debug, Clone)]
 pub enum Origin {
-    /// It was cached and good enough for the request.
+    /// From memory, fresh enough for the request.
     Hit,
-    /// It was fetched, by this call or by one that this call joined.
+    /// From the source, by a fetch that this request started or joined.
     Miss,
-    /// It was cached, no longer good enough, and stands in for a fetch that failed:
-    /// [`Reply::error`] says why. From [`peek`](crate::Cache::peek), it is merely no longer fresh.
-    Stale,
+    /// From memory, no longer fresh enough, because of this error; a [`crate::Error`] of the cache.
+    Stale(Arc<dyn std::error::Error + Send + Sync>),
 }
 
-impl<V, E> Reply<V, E> {
+impl<V> Reply<V> {
     pub(crate) fn new(entry: Arc<Versioned<V>>, now: Time, origin: Origin) -> Self {
-        let age = entry.age_millis(now);
-        Self { entry, age, origin, error: None }
+        let age_ms = entry.freshness().age_ms(now);
+        Self { entry, age_ms, origin }
     }
 
-    pub(crate) fn stale(entry: Arc<Versioned<V>>, now: Time, error: Error<E>) -> Self {
-        Self { error: Some(error), ..Self::new(entry, now, Origin::Stale) }
-    }
-
-    pub(crate) fn entry(&self) -> &Versioned<V> {
-        &self.entry
-    }
-
-    /// How long ago the owner last vouched for the value, to within the clock's tick (10 ms).
+    /// How long before this reply was made the source last vouched for the value, to within the
+    /// clock's tick.
     pub fn age(&self) -> Duration {
-        Duration::from_millis(self.age)
+        Duration::from_millis(self.age_ms)
     }
 
-    /// Where the value came from.
-    pub fn origin(&self) -> Origin {
-        self.origin
-    }
-
-    /// The owner's change counter; 0 for a source that has none.
+    /// The owner's change counter for this value; 0 if the source does not count.
     pub fn index(&self) -> u64 {
         self.entry.index()
     }
 
-    /// Why the value could not be refreshed, if that was tried and failed.
-    pub fn error(&self) -> Option<&Error<E>> {
-        self.error.as_ref()
+    /// Where the reply came from.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Why the value is stale; `None` for a value that is as fresh as was asked for.
+    pub fn error(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+        match &self.origin {
+            Origin::Stale(error) => Some(error.as_ref()),
+            Origin::Hit | Origin::Miss => None,
+        }
     }
 }
 
-impl<V, E> Deref for Reply<V, E> {
+impl<V> Deref for Reply<V> {
     type Target = V;
 
     fn deref(&self) -> &V {
@@ -75,21 +67,19 @@ impl<V, E> Deref for Reply<V, E> {
     }
 }
 
-impl<V, E> Clone for Reply<V, E> {
+impl<V> Clone for Reply<V> {
     fn clone(&self) -> Self {
-        let Self { entry, age, origin, error } = self;
-        Self { entry: entry.clone(), age: *age, origin: *origin, error: error.clone() }
+        Self { entry: Arc::clone(&self.entry), age_ms: self.age_ms, origin: self.origin.clone() }
     }
 }
 
-impl<V: fmt::Debug, E: fmt::Debug> fmt::Debug for Reply<V, E> {
+impl<V: fmt::Debug> fmt::Debug for Reply<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reply")
             .field("value", self.entry.value())
-            .field("index", &self.index())
             .field("age", &self.age())
+            .field("index", &self.index())
             .field("origin", &self.origin)
-            .field("error", &self.error)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

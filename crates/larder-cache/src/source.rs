@@ -1,162 +1,163 @@
-//! Where values come from.
+//! Where a cache gets its values: the [`Source`] trait, what it is told and what it may answer.
 
-use std::error::Error;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::Cache;
 use crate::entry::Versioned;
-use crate::error;
 
-/// Where a cache gets its values.
-///
-/// Implement it for whatever owns the values: a client of a service, a database, an encoder. The cache
-/// calls [`fetch`](Self::fetch) for one key at a time, never twice at once for the same key, in a task
-/// of its own and within a time limit; so an implementation needs no locks, no retries and no patience
-/// of its own.
+/// The owner of the values, asked when the cache has none that is fresh enough.
 ///
 /// ```
+/// use std::convert::Infallible;
 /// use larder_cache::{Attempt, Fetched, Source};
 ///
-/// struct Length;
+/// struct Lengths;
 ///
-/// impl Source for Length {
+/// impl Source for Lengths {
 ///     type Key = String;
 ///     type Value = usize;
-///     type Error = std::convert::Infallible;
+///     type Error = Infallible;
 ///
-///     async fn fetch(&self, key: &String, _: Attempt<usize>) -> Result<Fetched<usize>, Self::Error> {
+///     async fn fetch(&self, key: &String, _: Attempt<usize>) -> Result<Fetched<usize>, Infallible> {
 ///         Ok(Fetched::value(key.len()))
 ///     }
 /// }
 /// ```
+///
+/// The future runs in a task of its own and is dropped when the time allowed is over or the cache is
+/// closed, never because a caller went away. A panic inside is caught and reported to the waiters.
 pub trait Source: Send + Sync + 'static {
-    /// What a value is found by. Put credentials into it wherever the owner's answer depends on them.
+    /// What values are asked by. Credentials belong into it: an answer never crosses a key.
     type Key: Hash + Eq + Clone + Send + Sync + 'static;
-    /// What is cached. Wrap it in an `Arc` or `Bytes` if callers need to own it cheaply.
+    /// What is cached. It is never cloned by the cache.
     type Value: Send + Sync + 'static;
-    /// Why a value could not be had.
-    type Error: Error + Send + Sync + 'static;
+    /// Why a fetch failed. One error is shared by everyone who waited for it.
+    type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Asks the owner for the value of `key`.
-    ///
-    /// An error starts the entry's back-off; "there is no such thing" is not an error but
-    /// [`Fetched::absent`]. A panic counts as a failure and harms only this fetch. The future is
-    /// dropped when its time is up or the cache is closed.
+    /// Asks the owner for `key`'s value.
     fn fetch(
         &self,
         key: &Self::Key,
         attempt: Attempt<Self::Value>,
     ) -> impl Future<Output = Result<Fetched<Self::Value>, Self::Error>> + Send;
 
-    /// How much of the cache's capacity the value takes. Belongs to the source because it goes with
-    /// the value's type; 1 by default, so that the capacity counts values.
+    /// How much of the cache's capacity `value` takes, in the unit of
+    /// [`Options::capacity`](crate::Options::capacity); 0 counts as 1. Called once for each value.
+    ///
+    /// Defaults to: 1, so that the capacity is a number of entries. It is here and not among the
+    /// options because only the source's author knows the types, and so that options stay plain data.
     fn weigh(&self, key: &Self::Key, value: &Self::Value) -> u64 {
         let _ = (key, value);
         1
     }
 }
 
-/// What a source may know about the fetch that it is asked for.
+/// What a source is told about the fetch that it is asked for.
 #[derive(Debug)]
-#[non_exhaustive]
 pub struct Attempt<V> {
-    /// The value that is cached, however old: its index, or the value itself, can be used to ask
-    /// whether anything has changed.
-    pub previous: Option<Arc<Versioned<V>>>,
-    /// How long the fetch may take before it is given up.
-    pub time_allowed: Duration,
+    pub(crate) previous: Option<Arc<Versioned<V>>>,
+    pub(crate) max_age: Duration,
+    pub(crate) time_allowed: Duration,
 }
 
-/// What a source answers.
-#[derive(Debug)]
-pub struct Fetched<V>(pub(crate) Answer<V>);
+impl<V> Attempt<V> {
+    /// The value that the cache still has, fresh or not. Without one, [`Fetched::NotModified`] is an
+    /// error.
+    pub fn previous(&self) -> Option<&V> {
+        self.previous.as_deref().map(Versioned::value)
+    }
 
+    /// The index that came with the [`previous`](Self::previous) value.
+    pub fn previous_index(&self) -> Option<u64> {
+        self.previous.as_deref().map(Versioned::index)
+    }
+
+    /// How old an answer may be for the caller who started this fetch: a source that is itself a
+    /// cache must not answer with an older copy. `Duration::MAX` if any copy will do.
+    pub fn max_age(&self) -> Duration {
+        self.max_age
+    }
+
+    /// The future is dropped after this long.
+    pub fn time_allowed(&self) -> Duration {
+        self.time_allowed
+    }
+}
+
+/// A source's answer.
 #[derive(Debug)]
-pub(crate) enum Answer<V> {
-    Value { value: V, index: u64, age: Duration, ttl: Option<Duration> },
-    NotModified { ttl: Option<Duration> },
-    Absent { remember: Duration },
+pub enum Fetched<V> {
+    /// A value, to replace whatever there was.
+    Fresh(Fresh<V>),
+    /// The previous value still holds.
+    NotModified {
+        /// As in [`Fresh::ttl`].
+        ttl: Option<Duration>,
+    },
+    /// The owner knows that there is no such thing. Callers get
+    /// [`Error::Absent`](crate::Error::Absent), and the previous value is forgotten.
+    Absent {
+        /// How long to answer so without asking again; shortens the cache's
+        /// [`absent_ttl`](crate::Options::absent_ttl), never lengthens it.
+        remember_for: Option<Duration>,
+    },
 }
 
 impl<V> Fetched<V> {
-    /// A value: of index 0, of age zero, and fresh for as long as the cache's options say.
+    /// `value`, with index 0, kept for the cache's ttl.
     pub fn value(value: V) -> Self {
-        Self(Answer::Value { value, index: 0, age: Duration::ZERO, ttl: None })
+        Self::Fresh(Fresh::new(value))
+    }
+}
+
+/// A value with what is known about it: an answer of a source, or what is put in from outside.
+#[derive(Debug, Clone)]
+pub struct Fresh<V> {
+    pub(crate) value: V,
+    pub(crate) index: u64,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) age: Duration,
+}
+
+impl<V> Fresh<V> {
+    /// `value`, of age zero, with index 0, kept for the cache's ttl.
+    pub fn new(value: V) -> Self {
+        Self { value, index: 0, ttl: None, age: Duration::ZERO }
     }
 
-    /// The previous value is still right: it is fresh anew. An error if there was none.
-    pub fn not_modified() -> Self {
-        Self(Answer::NotModified { ttl: None })
-    }
-
-    /// There is no such thing, and for `remember` nobody needs to ask again.
-    pub fn absent(remember: Duration) -> Self {
-        Self(Answer::Absent { remember })
-    }
-
-    /// Gives the value the owner's change counter.
+    /// Sets the owner's change counter for this value.
     #[must_use]
-    pub fn with_index(mut self, new: u64) -> Self {
-        if let Answer::Value { index, .. } = &mut self.0 {
-            *index = new;
-        }
+    pub fn index(mut self, index: u64) -> Self {
+        self.index = index;
         self
     }
 
-    /// Says that the value was already this old when it was fetched, as a cache in between knows.
+    /// Shortens the time for which the value is fresh, counted from its arrival. A ttl longer than
+    /// the cache's own [`ttl`](crate::Options::ttl) has no effect.
     #[must_use]
-    pub fn with_age(mut self, old: Duration) -> Self {
-        if let Answer::Value { age, .. } = &mut self.0 {
-            *age = old;
-        }
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
         self
     }
 
-    /// Makes the value fresh for `for_this_long`, if that is less than the cache's
-    /// [`ttl`](crate::Options::ttl).
+    /// Says that the value had left its owner this long before it arrived here.
     #[must_use]
-    pub fn with_ttl(mut self, for_this_long: Duration) -> Self {
-        if let Answer::Value { ttl, .. } | Answer::NotModified { ttl } = &mut self.0 {
-            *ttl = Some(for_this_long);
-        }
+    pub fn age(mut self, age: Duration) -> Self {
+        self.age = age;
         self
     }
 }
 
-/// A cache is itself a source, so that one can be put in front of another.
-///
-/// Values keep their index and their age on the way, and are fresh in the outer cache no longer than in
-/// the inner one. So one that the inner cache serves although its own source failed is not fresh at all:
-/// the next caller asks again.
-impl<S: Source> Source for Cache<S>
-where
-    S::Value: Clone,
-{
-    type Key = S::Key;
-    type Value = S::Value;
-    type Error = error::Error<S::Error>;
-
-    async fn fetch(
-        &self,
-        key: &S::Key,
-        _: Attempt<S::Value>,
-    ) -> Result<Fetched<S::Value>, Self::Error> {
-        match self.get(key).await {
-            Ok(reply) => {
-                let fetched = Fetched::value(S::Value::clone(&reply));
-                let fresh_for = self.fresh_for(&reply);
-                Ok(fetched.with_index(reply.index()).with_age(reply.age()).with_ttl(fresh_for))
-            }
-            // Remembered by the inner cache, for as long as its source said.
-            Err(error::Error::Absent) => Ok(Fetched::absent(Duration::ZERO)),
-            Err(error) => Err(error),
-        }
+impl<V> From<V> for Fresh<V> {
+    fn from(value: V) -> Self {
+        Self::new(value)
     }
+}
 
-    fn weigh(&self, key: &S::Key, value: &S::Value) -> u64 {
-        self.source().weigh(key, value)
+impl<V> From<Fresh<V>> for Fetched<V> {
+    fn from(fresh: Fresh<V>) -> Self {
+        Self::Fresh(fresh)
     }
 }

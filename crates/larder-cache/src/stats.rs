@@ -1,116 +1,176 @@
-//! What happened in a cache, counted.
+//! Counters that cost next to nothing on a hit.
 //!
-//! One shared counter would cost more than the hit that it counts, because two cores would fight for
-//! its cache line. So there are several copies, each on lines of its own; a thread adds to the copy that
-//! it was dealt, and whoever wants to know adds them up.
+//! One shared counter would cost more than the whole lookup once two cores hit it. Here each thread
+//! has a lane of its own, padded to its own cache lines, and adds with a plain load and store.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-/// More copies than this gain nothing on the machines we measure on; threads beyond it share.
-const STRIPES: usize = 16;
-
-/// What can happen; the index of its counter.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Happened {
-    Hit,
-    Miss,
-    Join,
-    StaleServed,
-    Fetched,
-    NotModified,
-    Absent,
-    Failed,
-    Superseded,
-    Refused,
-    Evicted,
-    Overloaded,
-}
-
-const KINDS: usize = Happened::Overloaded as usize + 1;
-
-/// Aligned to two cache lines, because processors fetch them in pairs.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Stripe([AtomicU64; KINDS]);
-
-#[derive(Debug, Default)]
-pub(crate) struct Counters([Stripe; STRIPES]);
-
-thread_local! {
-    static STRIPE: usize = {
-        static DEALT: AtomicUsize = AtomicUsize::new(0);
-        DEALT.fetch_add(1, Ordering::Relaxed) % STRIPES
-    };
-}
-
-impl Counters {
-    pub(crate) fn count(&self, what: Happened) {
-        // A thread that is being torn down counts on the first stripe.
-        let stripe = STRIPE.try_with(|stripe| *stripe).unwrap_or(0);
-        self.0[stripe].0[what as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn total(&self, what: Happened) -> u64 {
-        self.0.iter().map(|stripe| stripe.0[what as usize].load(Ordering::Relaxed)).sum()
-    }
-}
-
-/// What happened in a cache since it was made, and what it holds now.
-///
-/// Reading it costs a few hundred loads. The counts are exact, but not of one moment.
+/// What a cache has done since it was made, and what it holds now. Lanes are read one after another:
+/// the numbers of one snapshot may be some events apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
 pub struct Stats {
-    /// Calls answered at once with a value that was good enough.
+    /// Requests answered from memory, fresh.
     pub hits: u64,
-    /// Calls that started a fetch.
+    /// Requests that found nothing fresh enough at the first look. Each ends as a join, as a stale or
+    /// negative answer, as overloaded, or finds that the value has just arrived.
     pub misses: u64,
-    /// Calls that joined a fetch which somebody else had started.
+    /// Requests answered with a stale value and the error beside it.
+    pub stale: u64,
+    /// Requests answered from memory with "absent", or with the last error of a key that backs off.
+    pub negative: u64,
+    /// Requests that waited for a fetch that another one had started.
     pub joins: u64,
-    /// Calls answered with a value that stood in for a failed fetch.
-    pub stale_served: u64,
-    /// Fetches that brought a new value.
-    pub fetched: u64,
-    /// Fetches that confirmed the value.
-    pub not_modified: u64,
-    /// Fetches that found that there is no such thing.
-    pub absent: u64,
-    /// Fetches that failed, timed out or panicked.
-    pub failed: u64,
-    /// Fetches whose value was not stored because the key was invalidated or put meanwhile.
-    pub superseded: u64,
-    /// Values not stored because they are heavier than a shard of the store.
-    pub refused: u64,
-    /// Values that were dropped to make room.
-    pub evicted: u64,
-    /// Calls refused because of a limit on fetches or waiting calls.
+    /// Requests that found too many flights or waiters.
     pub overloaded: u64,
-    /// Values held now.
+    /// Fetches that brought a value.
+    pub fetched: u64,
+    /// Fetches answered "not modified".
+    pub unmodified: u64,
+    /// Fetches answered "absent".
+    pub absent: u64,
+    /// Fetches that the source failed, or confirmed a value that there was not.
+    pub failed: u64,
+    /// Fetches that took too long.
+    pub timed_out: u64,
+    /// Fetches that panicked.
+    pub panicked: u64,
+    /// Entries evicted to make room.
+    pub evictions: u64,
+    /// Values that were not kept because they are heavier than a shard.
+    pub refused: u64,
+    /// Entries held now.
     pub entries: u64,
-    /// Their weight.
+    /// Their weight now.
     pub weight: u64,
     /// Fetches under way now.
     pub flights: u64,
-    /// Calls waiting for them now.
+    /// Callers waiting now.
     pub waiters: u64,
 }
 
-impl Stats {
-    pub(crate) fn counted(counters: &Counters) -> Self {
-        Self {
-            hits: counters.total(Happened::Hit),
-            misses: counters.total(Happened::Miss),
-            joins: counters.total(Happened::Join),
-            stale_served: counters.total(Happened::StaleServed),
-            fetched: counters.total(Happened::Fetched),
-            not_modified: counters.total(Happened::NotModified),
-            absent: counters.total(Happened::Absent),
-            failed: counters.total(Happened::Failed),
-            superseded: counters.total(Happened::Superseded),
-            refused: counters.total(Happened::Refused),
-            evicted: counters.total(Happened::Evicted),
-            overloaded: counters.total(Happened::Overloaded),
-            ..Self::default()
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Event {
+    Hit,
+    Miss,
+    Stale,
+    Negative,
+    Join,
+    Overloaded,
+    Fetched,
+    Unmodified,
+    Absent,
+    Failed,
+    TimedOut,
+    Panicked,
+    Eviction,
+    Refused,
+}
+
+const EVENTS: usize = Event::Refused as usize + 1;
+
+/// Lanes for so many threads at a time; any further ones share the last lane.
+const LANES: usize = 32;
+const SHARED: usize = LANES - 1;
+/// Not yet asked for a lane.
+const UNKNOWN: usize = usize::MAX;
+
+/// Two cache lines, because processors fetch them in pairs.
+#[repr(align(128))]
+#[derive(Default)]
+struct Lane([AtomicU64; EVENTS]);
+
+/// The counters of one cache.
+pub(crate) struct Counters(Box<[Lane; LANES]>);
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        Self(Box::new(std::array::from_fn(|_| Lane::default())))
+    }
+
+    #[inline]
+    pub(crate) fn count(&self, event: Event) {
+        self.add(event, 1);
+    }
+
+    #[inline]
+    pub(crate) fn add(&self, event: Event, n: u64) {
+        let lane = lane();
+        let counter = &self.0[lane].0[event as usize];
+        if lane == SHARED {
+            counter.fetch_add(n, Ordering::Relaxed);
+        } else {
+            // Nobody else writes here: a lane has one thread at a time, and changing hands goes
+            // through a mutex. So this needs no locked instruction.
+            counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn total(&self, event: Event) -> u64 {
+        self.0.iter().map(|lane| lane.0[event as usize].load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// The numbers of the lanes that no thread has. They are per process: a thread has the same lane in
+/// every cache.
+static FREE: Mutex<Lanes> = Mutex::new(Lanes { returned: Vec::new(), next: 0 });
+
+struct Lanes {
+    returned: Vec<usize>,
+    next: usize,
+}
+
+/// A thread's lane; given back when the thread ends.
+struct Lease(usize);
+
+thread_local! {
+    static LANE: Cell<usize> = const { Cell::new(UNKNOWN) };
+    // Apart from LANE because a thread-local with a destructor costs a check on every use.
+    static LEASE: Lease = Lease::take();
+}
+
+#[inline]
+fn lane() -> usize {
+    match LANE.get() {
+        UNKNOWN => assign_lane(),
+        lane => lane & (LANES - 1),
+    }
+}
+
+#[cold]
+fn assign_lane() -> usize {
+    // A thread that counts while its locals are being destroyed gets the shared lane.
+    let lane = LEASE.try_with(|lease| lease.0).unwrap_or(SHARED);
+    LANE.set(lane);
+    lane
+}
+
+fn free_lanes() -> std::sync::MutexGuard<'static, Lanes> {
+    // Nothing in here panics half-way.
+    FREE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Lease {
+    fn take() -> Self {
+        let mut free = free_lanes();
+        if let Some(lane) = free.returned.pop() {
+            return Self(lane);
+        }
+        let lane = free.next;
+        free.next = (lane + 1).min(SHARED);
+        Self(lane)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // First leave the lane, then let another thread have it.
+        LANE.set(SHARED);
+        if self.0 != SHARED {
+            free_lanes().returned.push(self.0);
         }
     }
 }
@@ -120,14 +180,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_of_many_threads_add_up() {
-        let counters = Counters::default();
+    fn nothing_is_lost_with_more_threads_than_lanes() {
+        let counters = Counters::new();
         std::thread::scope(|scope| {
-            for _ in 0..2 * STRIPES {
-                scope.spawn(|| (0..1_000).for_each(|_| counters.count(Happened::Hit)));
+            for _ in 0..LANES * 2 {
+                scope.spawn(|| (0..10_000).for_each(|_| counters.count(Event::Hit)));
             }
         });
-        assert_eq!(counters.total(Happened::Hit), 2_000 * STRIPES as u64);
-        assert_eq!(counters.total(Happened::Miss), 0);
+        assert_eq!(counters.total(Event::Hit), LANES as u64 * 2 * 10_000);
+        assert_eq!(counters.total(Event::Miss), 0);
+    }
+
+    #[test]
+    fn live_threads_do_not_share_a_lane_that_is_added_to_without_a_lock() {
+        let (mut lanes, barrier) = (Vec::new(), std::sync::Barrier::new(8));
+        std::thread::scope(|scope| {
+            let taken: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| (lane(), barrier.wait()).0)).collect();
+            lanes.extend(taken.into_iter().map(|thread| thread.join().unwrap()));
+        });
+        lanes.retain(|lane| *lane != SHARED);
+        let before = lanes.len();
+        lanes.sort_unstable();
+        lanes.dedup();
+        assert_eq!(lanes.len(), before);
     }
 }

@@ -1,152 +1,207 @@
-//! The bounded store: `quick_cache` behind a narrow interface.
-//!
-//! Its capacity is divided among shards, and a value heavier than a shard would silently not be kept,
-//! or flush the shard; so such a value is refused here, before it is admitted.
+//! The bounded store: `quick_cache` (S3-FIFO-like, sharded) behind the few calls that the engine needs.
 
 use std::hash::Hash;
-use std::sync::Arc;
+use std::marker::PhantomData;
 
+use foldhash::fast::RandomState;
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
-use crate::entry::Versioned;
-use crate::options::Options;
-use crate::stats::{Counters, Happened};
+/// The part of a shard that a single value may fill; the rest is for newcomers on probation.
+const HOT_ALLOCATION: f64 = 0.97;
 
-/// A fast hash with a seed of its own in every process: users choose keys.
-type Hasher = foldhash::fast::RandomState;
-
-pub(crate) struct Store<K, V> {
-    entries: Cache<K, Arc<Versioned<V>>, ByWeight, Hasher, CountEvictions>,
+/// Something with a weight that never changes while it is stored. It is cloned on every look.
+pub(crate) trait Weighted: Clone {
+    /// From 1: the store never evicts what weighs nothing.
+    fn weight(&self) -> u64;
 }
 
-/// A value was not stored: it is heavier than a shard of the cache, which holds
-/// [`capacity`](crate::Options::capacity) divided by [`shards`](crate::Options::shards). Nothing is
-/// stored for the key now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a value of weight {weight} is too heavy to be stored: a shard holds {most}")]
-pub struct TooHeavy {
-    /// The value's weight.
-    pub weight: u64,
-    /// What a shard holds.
-    pub most: u64,
+/// A map of bounded weight that evicts the least valuable entries.
+pub(crate) struct Store<K, T> {
+    cache: Cache<K, T, ByWeight, RandomState, Evictions<K, T>>,
+    heaviest: u64,
 }
 
-impl<K: Hash + Eq + Clone, V> Store<K, V> {
-    pub(crate) fn new(options: &Options, counters: Arc<Counters>) -> Self {
-        let sizes = OptionsBuilder::new()
-            .weight_capacity(options.capacity)
-            .estimated_items_capacity(options.expected_entries)
-            .shards(options.shards)
-            .ghost_allocation(options.ghost_allocation)
+/// What became of an entry given to the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It is in, and this many others are out.
+    Admitted { evicted: u64 },
+    /// It is heavier than a shard may hold, and nothing was evicted for it. The key has no entry now:
+    /// the one that it had is outdated.
+    TooHeavy,
+}
+
+impl<K: Hash + Eq + Clone, T: Weighted> Store<K, T> {
+    pub(crate) fn new(capacity: u64, expected_entries: usize, ghost_allocation: f64) -> Self {
+        let options = OptionsBuilder::new()
+            .weight_capacity(capacity)
+            .estimated_items_capacity(expected_entries)
+            .hot_allocation(HOT_ALLOCATION)
+            .ghost_allocation(ghost_allocation)
             .build()
-            .expect("every size is given, and the ghost allocation was validated");
-        let lifecycle = CountEvictions(counters);
-        Self { entries: Cache::with_options(sizes, ByWeight, Hasher::default(), lifecycle) }
+            .expect("the two options that must be set are set");
+        let evictions = Evictions(PhantomData);
+        let cache = Cache::with_options(options, ByWeight, RandomState::default(), evictions);
+        let heaviest = heaviest(cache.shard_capacity());
+        Self { cache, heaviest }
     }
 
-    /// The entry, which counts as used.
-    pub(crate) fn get(&self, key: &K) -> Option<Arc<Versioned<V>>> {
-        self.entries.get(key)
+    #[inline]
+    pub(crate) fn get(&self, key: &K) -> Option<T> {
+        self.cache.get(key)
     }
 
-    /// The entry, which does not count as used.
-    pub(crate) fn peek(&self, key: &K) -> Option<Arc<Versioned<V>>> {
-        self.entries.peek(key)
+    pub(crate) fn contains(&self, key: &K) -> bool {
+        self.cache.contains_key(key)
     }
 
-    /// Puts the entry in place of whatever is there. One that is too heavy is not stored, and what was
-    /// there is gone all the same: it is no longer right.
-    pub(crate) fn insert(&self, key: K, entry: Arc<Versioned<V>>) -> Result<(), TooHeavy> {
-        let (weight, most) = (entry.weight(), self.entries.shard_capacity());
-        if weight > most {
-            self.entries.remove(&key);
-            return Err(TooHeavy { weight, most });
+    pub(crate) fn insert(&self, key: &K, entry: T) -> Admission {
+        if entry.weight() > self.heaviest {
+            self.remove(key);
+            return Admission::TooHeavy;
         }
-        self.entries.insert(key, entry);
-        Ok(())
+        let mut gone = Gone { evicted: 0, dropped_outside: Vec::new() };
+        self.cache.insert_with_lifecycle(key.clone(), entry, &mut gone);
+        Admission::Admitted { evicted: gone.evicted }
     }
 
-    pub(crate) fn remove(&self, key: &K) {
-        self.entries.remove(key);
+    pub(crate) fn remove(&self, key: &K) -> bool {
+        self.cache.remove(key).is_some()
+    }
+
+    pub(crate) fn remove_if(&self, key: &K, unwanted: impl FnOnce(&T) -> bool) {
+        self.cache.remove_if(key, unwanted);
+    }
+
+    pub(crate) fn retain(&self, wanted: impl Fn(&T) -> bool) {
+        self.cache.retain(|_, entry| wanted(entry));
+    }
+
+    pub(crate) fn clear(&self) {
+        self.cache.clear();
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.cache.len()
     }
 
     pub(crate) fn weight(&self) -> u64 {
-        self.entries.weight()
+        self.cache.weight()
     }
 }
 
-#[derive(Debug, Clone)]
+/// As `quick_cache` reckons it: beyond this it drops a newcomer without a word.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_truncation,
+    reason = "the store computes it so, and the two must agree"
+)]
+fn heaviest(shard_capacity: u64) -> u64 {
+    ((shard_capacity as f64 * HOT_ALLOCATION) as u64).max(1)
+}
+
+#[derive(Clone)]
 struct ByWeight;
 
-impl<K, V> Weighter<K, Arc<Versioned<V>>> for ByWeight {
-    fn weight(&self, _: &K, entry: &Arc<Versioned<V>>) -> u64 {
+impl<K, T: Weighted> Weighter<K, T> for ByWeight {
+    fn weight(&self, _: &K, entry: &T) -> u64 {
         entry.weight()
     }
 }
 
-#[derive(Debug, Clone)]
-struct CountEvictions(Arc<Counters>);
+struct Evictions<K, T>(PhantomData<fn() -> (K, T)>);
 
-impl<K, V> Lifecycle<K, Arc<Versioned<V>>> for CountEvictions {
-    type RequestState = ();
+impl<K, T> Clone for Evictions<K, T> {
+    fn clone(&self) -> Self {
+        Self(PhantomData)
+    }
+}
 
-    fn on_evict(&self, (): &mut (), _: K, _: Arc<Versioned<V>>) {
-        self.0.count(Happened::Evicted);
+/// What one insert pushed out.
+struct Gone<K, T> {
+    evicted: u64,
+    /// Evicted and replaced entries: kept until the shard is unlocked, since dropping them runs code
+    /// of the value's author.
+    dropped_outside: Vec<(K, T)>,
+}
+
+// Derived, it would ask for defaults of K and T.
+impl<K, T> Default for Gone<K, T> {
+    fn default() -> Self {
+        Self { evicted: 0, dropped_outside: Vec::new() }
+    }
+}
+
+impl<K, T> Lifecycle<K, T> for Evictions<K, T> {
+    type RequestState = Gone<K, T>;
+
+    // Only evictions come through here; `on_evict` also sees replaced entries.
+    fn before_evict(&self, gone: &mut Gone<K, T>, _: &K, _: &mut T) {
+        gone.evicted += 1;
+    }
+
+    fn on_evict(&self, gone: &mut Gone<K, T>, key: K, entry: T) {
+        gone.dropped_outside.push((key, entry));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::clock::Time;
-    use crate::entry::Freshness;
 
-    fn store(capacity: u64, shards: usize) -> (Store<u64, u64>, Arc<Counters>) {
-        let counters = Arc::new(Counters::default());
-        let options = Options { capacity, shards, expected_entries: 1_000, ..Options::default() };
-        (Store::new(&options, counters.clone()), counters)
-    }
+    #[derive(Clone, Debug, PartialEq)]
+    struct Kilos(u64);
 
-    fn entry(value: u64, weight: u64) -> Arc<Versioned<u64>> {
-        let freshness = Freshness::starting(Time::ZERO, Duration::ZERO, Duration::MAX);
-        Arc::new(Versioned::new(value, 0, weight, freshness))
-    }
-
-    #[test]
-    fn the_weight_never_exceeds_the_capacity_and_evictions_are_counted() {
-        let (store, counters) = store(1_000, 1);
-        for key in 0..500 {
-            store.insert(key, entry(key, 10)).expect("it is light");
+    impl Weighted for Kilos {
+        fn weight(&self) -> u64 {
+            self.0
         }
-        assert!(store.weight() <= 1_000 && store.weight() >= 900, "{}", store.weight());
-        assert_eq!(counters.total(Happened::Evicted) + store.len() as u64, 500);
     }
 
     #[test]
-    fn a_value_heavier_than_a_shard_is_refused_and_flushes_nobody() {
-        let (store, counters) = store(800, 8);
-        for key in 0..40 {
-            store.insert(key, entry(key, 1)).expect("it is light");
+    fn the_heaviest_value_that_fits_is_admitted_and_one_more_is_refused() {
+        for capacity in [1, 2, 33, 100, 12_345] {
+            let store: Store<u32, Kilos> = Store::new(capacity, 1, 0.5);
+            let most = store.heaviest;
+            assert_eq!(store.insert(&1, Kilos(most)), Admission::Admitted { evicted: 0 });
+            assert_eq!(store.get(&1), Some(Kilos(most)), "capacity {capacity}");
+            assert_eq!(store.insert(&2, Kilos(most + 1)), Admission::TooHeavy);
+            assert_eq!((store.get(&2), store.len()), (None, 1));
         }
-        let refused = TooHeavy { weight: 101, most: 100 };
-        assert_eq!(store.insert(99, entry(0, 101)), Err(refused));
-        assert_eq!((store.len(), counters.total(Happened::Evicted)), (40, 0));
-        store.insert(98, entry(0, 50)).expect("half a shard is not too heavy");
-        assert!(store.get(&98).is_some());
     }
 
     #[test]
-    fn a_value_that_has_become_too_heavy_takes_its_older_self_out() {
-        let (store, _) = store(800, 8);
-        store.insert(1, entry(7, 1)).expect("it is light");
-        assert!(store.insert(1, entry(8, 1_000)).is_err());
-        assert!(store.peek(&1).is_none());
+    fn a_refused_value_evicts_nobody_but_the_outdated_one_of_its_key() {
+        let store: Store<u32, Kilos> = Store::new(100, 10, 0.5);
+        store.insert(&1, Kilos(1));
+        store.insert(&2, Kilos(1));
+        assert_eq!(store.insert(&1, Kilos(1_000)), Admission::TooHeavy);
+        assert_eq!((store.get(&1), store.get(&2)), (None, Some(Kilos(1))));
+    }
+
+    #[test]
+    fn evictions_are_counted_and_replacements_are_not() {
+        let store: Store<u32, Kilos> = Store::new(10, 10, 0.5);
+        let mut evicted = 0;
+        for key in 0..60 {
+            match store.insert(&key, Kilos(1)) {
+                Admission::Admitted { evicted: more } => evicted += more,
+                Admission::TooHeavy => panic!("1 is not heavy"),
+            }
+        }
+        assert_eq!((store.len(), evicted), (10, 50));
+        let kept = (0..60).find(|key| store.contains(key)).unwrap();
+        assert_eq!(store.insert(&kept, Kilos(1)), Admission::Admitted { evicted: 0 });
+    }
+
+    #[test]
+    fn the_weight_stays_within_the_capacity() {
+        let store: Store<u32, Kilos> = Store::new(1_000, 100, 0.5);
+        for key in 0..10_000 {
+            store.insert(&key, Kilos(u64::from(key % 50) + 1));
+            assert!(store.weight() <= 1_000 + 3, "{}: shards round up", store.weight());
+        }
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use larder_cache::{Attempt, Cache, Clock, Error, Fetched, InvalidOption, Reply, Source, Stats};
+use larder_cache::{Attempt, Cache, Clock, Error, Fetched, OutOfRange, Reply, Source, Stats};
 use larder_registry::catalog::Change;
 use larder_registry::{Observer, View};
 
@@ -73,7 +73,7 @@ pub struct ResponseCache {
 pub struct Unavailable(String);
 
 fn answer<E: std::fmt::Display>(
-    outcome: Result<Reply<Bytes, E>, Error<E>>,
+    outcome: Result<Reply<Bytes>, Error<E>>,
 ) -> Result<Option<Bytes>, Unavailable> {
     match outcome {
         Ok(reply) => Ok(Some(Bytes::clone(&reply))),
@@ -88,7 +88,7 @@ impl ResponseCache {
         registry: &Arc<dyn larder_registry::Registry>,
         options: Options,
         clock: Clock,
-    ) -> Result<Arc<Self>, InvalidOption> {
+    ) -> Result<Arc<Self>, OutOfRange> {
         let view: Arc<dyn View> = registry.clone();
         let encoder = Encoder::new(view, clock.clone());
         let read_write = Cache::new(encoder, tier(&options, clock.clone()))?;
@@ -152,7 +152,14 @@ impl Observer for ResponseCache {
     }
 }
 
-/// The options of one tier. Payloads are few and heavy: one shard, so that the largest fits.
+/// How long it is remembered that an application is unknown. A registration ends it at once.
+const ABSENCE: Duration = Duration::from_secs(30);
+
+/// How long encoding may take: a large registry on a busy machine.
+const ENCODING: Duration = Duration::from_secs(30);
+
+/// The options of one tier. Payloads are few and heavy: so few are expected that the store is in one
+/// piece, and the largest has room.
 fn tier(options: &Options, clock: Clock) -> larder_cache::Options {
     let ttl = match options.read_only_tier {
         ReadOnlyTier::Timer(interval) => options.ttl.max(interval),
@@ -160,10 +167,11 @@ fn tier(options: &Options, clock: Clock) -> larder_cache::Options {
     };
     larder_cache::Options {
         capacity: options.capacity.max(1 << 20),
-        expected_entries: 1_000,
-        shards: 1,
+        expected_entries: 32,
         ghost_allocation: 1.0,
         ttl,
+        absent_ttl: ABSENCE,
+        fetch_timeout: ENCODING,
         clock: Some(clock),
         ..larder_cache::Options::default()
     }
@@ -187,10 +195,13 @@ impl Source for Tier {
         key: &Key,
         attempt: Attempt<Bytes>,
     ) -> Result<Fetched<Bytes>, Self::Error> {
-        let fetched = self.of.fetch(key, attempt).await?;
-        Ok(match self.interval {
-            None => fetched,
-            Some(interval) => fetched.with_ttl(until_next_multiple(self.clock.wall(), interval)),
+        let ttl = match self.interval {
+            None => encoder::ttl(key),
+            Some(interval) => until_next_multiple(self.clock.wall(), interval),
+        };
+        Ok(match self.of.fetch(key, attempt).await? {
+            Fetched::Fresh(fresh) => fresh.ttl(ttl).into(),
+            other => other,
         })
     }
 

@@ -47,7 +47,7 @@ pub enum BuildError {
     },
     /// An option of a cache is out of its range.
     #[error(transparent)]
-    Cache(#[from] larder_cache::InvalidOption),
+    Cache(#[from] larder_cache::OutOfRange),
 }
 
 impl Server {

@@ -109,15 +109,14 @@ impl Parts {
 /// A counter of the engine: its name, what it counts, and where it is.
 type CounterOf = (&'static str, &'static str, fn(&Stats) -> u64);
 
-const COUNTERS: [CounterOf; 9] = [
+const COUNTERS: [CounterOf; 8] = [
     ("hits", "Answers from the cache", |stats| stats.hits),
-    ("misses", "Answers that had to be encoded", |stats| stats.misses),
+    ("misses", "Answers that were not in the cache", |stats| stats.misses),
     ("joins", "Answers that somebody else was encoding", |stats| stats.joins),
-    ("stale_served", "Old answers served because of a failure", |stats| stats.stale_served),
-    ("failed", "Encodings that failed", |stats| stats.failed),
-    ("superseded", "Encodings overtaken by a change", |stats| stats.superseded),
+    ("encoded", "Answers that were encoded", |stats| stats.fetched),
+    ("failed", "Encodings that failed", |stats| stats.failed + stats.timed_out + stats.panicked),
     ("refused", "Answers too large to be kept", |stats| stats.refused),
-    ("evicted", "Answers dropped to make room", |stats| stats.evicted),
+    ("evicted", "Answers dropped to make room", |stats| stats.evictions),
     ("overloaded", "Requests refused because of a limit", |stats| stats.overloaded),
 ];
 

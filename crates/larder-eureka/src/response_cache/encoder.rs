@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use larder_cache::{Attempt, Clock, Fetched, Source};
+use larder_cache::{Attempt, Clock, Fetched, Fresh, Source};
 use larder_registry::View;
 use larder_registry::catalog::{Service, Snapshot, StatusCounts};
 use larder_registry::model::Instance;
@@ -19,15 +19,20 @@ use crate::apps_hash::apps_hash;
 use crate::delta::delta;
 use crate::wire::{Application, Applications, json, xml};
 
+/// How long a list is fresh without a change.
+pub(super) fn ttl(key: &Key) -> Duration {
+    match key.entity {
+        Entity::Delta => DELTA_TTL,
+        _ => Duration::MAX,
+    }
+}
+
 /// For how long a delta tells of a change: Eureka's `retentionTimeInMSInDeltaQueue`.
 const DELTA_RETENTION: Duration = Duration::from_secs(180);
 
 /// How long a delta is kept without a change: it holds what changed lately, and grows old by itself.
 /// Eureka looks at its queue as often.
 const DELTA_TTL: Duration = Duration::from_secs(30);
-
-/// How long it is remembered that an application is unknown. A registration ends it at once.
-const ABSENCE: Duration = Duration::from_secs(30);
 
 /// Encodes lists of applications from a registry. Cloning gives another handle on the same registry.
 #[derive(Debug, Clone)]
@@ -160,9 +165,8 @@ impl Source for Encoder {
             }
         };
         Ok(match bytes {
-            None => Fetched::absent(ABSENCE),
-            Some(bytes) if key.entity == Entity::Delta => Fetched::value(bytes).with_ttl(DELTA_TTL),
-            Some(bytes) => Fetched::value(bytes),
+            None => Fetched::Absent { remember_for: None },
+            Some(bytes) => Fresh::new(bytes).ttl(ttl(key)).into(),
         })
     }
 

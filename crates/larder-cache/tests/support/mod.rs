@@ -1,0 +1,158 @@
+//! A source that does what the test says, one answer after another.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, missing_debug_implementations, reason = "it is part of the tests")]
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use larder_cache::{Attempt, Backoff, Cache, Clock, Fetched, Fresh, Hands, Options, Source};
+use tokio::sync::Semaphore;
+
+/// What the source does with one fetch. When the script is over, it answers `Value(0)`.
+pub enum Step {
+    Value(u64),
+    Fresh(Fresh<u64>),
+    NotModified,
+    Absent,
+    AbsentFor(Duration),
+    Fail,
+    Panic,
+    Hang,
+    /// Waits for [`Scripted::open`], then goes on to the next step.
+    Gate,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the owner is down")]
+pub struct Down;
+
+/// A handle on the source; the cache has another one.
+#[derive(Clone)]
+pub struct Scripted(Arc<Script>);
+
+/// The previous value, its index and the age asked for.
+type Seen = (Option<u64>, Option<u64>, Duration);
+
+struct Script {
+    steps: Mutex<VecDeque<Step>>,
+    fetches: AtomicUsize,
+    running: AtomicUsize,
+    gate: Semaphore,
+    last_attempt: Mutex<Seen>,
+}
+
+impl Scripted {
+    pub fn new(steps: impl IntoIterator<Item = Step>) -> Self {
+        Self(Arc::new(Script {
+            steps: Mutex::new(steps.into_iter().collect()),
+            fetches: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
+            gate: Semaphore::new(0),
+            last_attempt: Mutex::default(),
+        }))
+    }
+
+    /// How many fetches have begun.
+    pub fn fetches(&self) -> usize {
+        self.0.fetches.load(Ordering::SeqCst)
+    }
+
+    /// How many fetches are under way.
+    pub fn running(&self) -> usize {
+        self.0.running.load(Ordering::SeqCst)
+    }
+
+    /// Lets one gated fetch through.
+    pub fn open(&self) {
+        self.0.gate.add_permits(1);
+    }
+
+    /// Forgets the script but for this step.
+    pub fn only(&self, step: Step) {
+        *self.0.steps.lock().unwrap() = VecDeque::from([step]);
+    }
+
+    /// What the last fetch was told.
+    pub fn last_attempt(&self) -> Seen {
+        *self.0.last_attempt.lock().unwrap()
+    }
+
+    fn next(&self) -> Step {
+        self.0.steps.lock().unwrap().pop_front().unwrap_or(Step::Value(0))
+    }
+}
+
+struct Running<'a>(&'a AtomicUsize);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Source for Scripted {
+    type Key = u32;
+    type Value = u64;
+    type Error = Down;
+
+    async fn fetch(&self, _: &u32, attempt: Attempt<u64>) -> Result<Fetched<u64>, Down> {
+        self.0.fetches.fetch_add(1, Ordering::SeqCst);
+        self.0.running.fetch_add(1, Ordering::SeqCst);
+        let _running = Running(&self.0.running);
+        let seen = (attempt.previous().copied(), attempt.previous_index(), attempt.max_age());
+        *self.0.last_attempt.lock().unwrap() = seen;
+        loop {
+            match self.next() {
+                Step::Value(value) => return Ok(Fetched::value(value)),
+                Step::Fresh(fresh) => return Ok(fresh.into()),
+                Step::NotModified => return Ok(Fetched::NotModified { ttl: None }),
+                Step::Absent => return Ok(Fetched::Absent { remember_for: None }),
+                Step::AbsentFor(ttl) => return Ok(Fetched::Absent { remember_for: Some(ttl) }),
+                Step::Fail => return Err(Down),
+                Step::Panic => panic!("the source panics, as the test wants it"),
+                Step::Hang => std::future::pending().await,
+                Step::Gate => self.0.gate.acquire().await.unwrap().forget(),
+            }
+        }
+    }
+
+    /// Values from a thousand on are as heavy as they say.
+    fn weigh(&self, _: &u32, value: &u64) -> u64 {
+        if *value < 1000 { 1 } else { *value }
+    }
+}
+
+pub fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// Fresh for 10 s, stale for 20 s more, absent for 5 s; back-off of 4 s after the second failure.
+pub fn options() -> (Options, Hands) {
+    let (clock, hands) = Clock::by_hand(0);
+    let options = Options {
+        ttl: secs(10),
+        stale_if_error: secs(20),
+        absent_ttl: secs(5),
+        fetch_timeout: secs(3),
+        backoff: Backoff { free_failures: 1, base: secs(4), cap: secs(16) },
+        clock: Some(clock),
+        ..Options::default()
+    };
+    (options, hands)
+}
+
+pub fn cache(steps: impl IntoIterator<Item = Step>) -> (Cache<Scripted>, Scripted, Hands) {
+    let source = Scripted::new(steps);
+    let (options, hands) = options();
+    (Cache::new(source.clone(), options).unwrap(), source, hands)
+}
+
+/// Lets every other task run until it waits.
+pub async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
