@@ -20,8 +20,8 @@ struct Running {
 
 impl Running {
     async fn start(change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::default();
-        config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        let mut config = Config { listen, ..Config::default() };
         change(&mut config);
         let server = Server::build(config).await.expect("a port is free");
         let address = server.addresses()[0];
@@ -274,8 +274,7 @@ async fn a_request_that_does_not_end_is_cut_when_its_time_is_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_that_is_in_use_is_told() {
     let server = Running::start(|_| {}).await;
-    let mut config = Config::default();
-    config.listen = vec![server.address];
+    let config = Config { listen: vec![server.address], ..Config::default() };
     let error = Server::build(config).await.expect_err("the port is in use");
     assert!(matches!(error, BuildError::Listen { address, .. } if address == server.address));
     server.stop().await;

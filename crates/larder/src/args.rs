@@ -1,5 +1,7 @@
 //! What can be written on the command line. The comments are its help.
 
+#![expect(clippy::doc_markdown, reason = "help is plain text")]
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 

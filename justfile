@@ -1,0 +1,37 @@
+# What can be done here. `just` lists it.
+
+_list:
+    @just --list --unsorted
+
+# Start the server
+serve *ARGUMENTS:
+    cargo run --release -- serve {{ARGUMENTS}}
+
+# Format and lint
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+# Run every test that needs nothing but Rust
+test:
+    cargo test
+
+# Build the documentation
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
+
+# Run clients that nobody here wrote against the server
+interop:
+    interop/run
+
+# Measure what docs/benchmarks.md quotes
+bench:
+    cargo bench -p larder-cache
+
+# Check licences, sources, advisories and duplicates of dependencies (needs cargo-deny)
+deny:
+    cargo deny check
+
+# All that must pass before a change lands
+ci:
+    .ci/run
