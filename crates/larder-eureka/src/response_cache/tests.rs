@@ -174,3 +174,51 @@ fn the_next_multiple_is_ahead_even_on_a_multiple() {
         assert_eq!(until_next_multiple(wall, thirty), Duration::from_millis(wait));
     }
 }
+
+#[tokio::test]
+async fn one_payload_may_fill_most_of_a_tier() {
+    let (clock, _hands) = Clock::by_hand(START);
+    let memory = Memory::start(memory::Options::default(), clock.clone());
+    let registry: Arc<dyn Registry> = Arc::new(memory);
+    let options = Options { capacity: 1 << 20, ..Options::default() };
+    let responses = ResponseCache::observing(&registry, options, clock).expect("valid");
+    for id in 0..1_500 {
+        let instance = Instance::new("web", &id.to_string());
+        registry.register(instance).await.expect("there is room");
+    }
+    let key = Key {
+        entity: Entity::Apps,
+        format: Format::Json,
+        version: ApiVersion::V2,
+        encoding: Encoding::Identity,
+    };
+    for _ in 0..3 {
+        let payload = responses.get(&key).await.expect("the encoder is well").expect("a list");
+        assert!(payload.len() > 600_000, "{} bytes", payload.len());
+    }
+    let stats = responses.read_write_stats();
+    assert_eq!((stats.fetched, stats.refused), (1, 0));
+}
+
+/// A change makes at most one more encoding, however many readers wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_while_readers_wait_cause_no_stampede_of_encodings() {
+    let bench = Arc::new(Bench::new(ReadOnlyTier::Push));
+    for id in 0..500 {
+        bench.register("web", &id.to_string()).await;
+    }
+    let mut readers = tokio::task::JoinSet::new();
+    for change in 0..20 {
+        bench.register("db", &change.to_string()).await;
+        for _ in 0..50 {
+            let bench = bench.clone();
+            readers.spawn(async move {
+                assert!(bench.shows(Entity::Apps, &change.to_string()).await, "change {change}");
+            });
+        }
+    }
+    while let Some(ended) = readers.join_next().await {
+        ended.expect("every reader sees the change that it came after");
+    }
+    assert!(bench.encodings() <= 21, "{} encodings for 20 changes", bench.encodings());
+}
