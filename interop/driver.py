@@ -21,7 +21,7 @@ from expectations import DURATION, EXPECTATIONS, INTERVAL, NEEDS
 PATIENCE = 30
 
 #: Keys and values that each format must escape in its own way.
-METADATA = {"zone": "a", "my_key": "a<b&c\"'", "dollar$key": "v", "empty": "", "city": "Zürich 中 🍞"}
+METADATA = {"zone": "a", "a:b": "c", "my_key": "a<b&c\"'", "dollar$key": "v", "empty": "", "city": "Zürich 中 🍞"}
 
 
 class Process:

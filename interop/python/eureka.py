@@ -3,6 +3,7 @@ standard output. What the commands mean is in ../README.md."""
 
 import json
 import os
+import re
 import sys
 
 from py_eureka_client import eureka_basic, eureka_client
@@ -70,7 +71,8 @@ def told(instance):
 
 def unescaped(name):
     """Eureka's XML escapes metadata keys; this client hands the escaped ones on."""
-    return name.replace("_-", "$").replace("__", "_")
+    letters = re.sub(r"_\.([0-9a-f]{4})", lambda escape: chr(int(escape[1], 16)), name)
+    return letters.replace("_-", "$").replace("__", "_")
 
 
 COMMANDS = {

@@ -109,6 +109,19 @@ fn broken_and_hostile_xml_is_refused() {
 }
 
 #[test]
+fn a_refusal_is_short_however_long_the_name_that_it_quotes() {
+    let long = "x".repeat(100_000);
+    for body in
+        [format!("<instance></{long}>"), format!("<{long}/>"), format!("<instance><port>{long}")]
+    {
+        let says = refused_xml(body.as_bytes()).to_string();
+        assert!(says.len() < 300, "{} bytes", says.len());
+    }
+    let body = format!("{{\"instance\":{{\"port\":\"{long}\"}}}}");
+    assert!(register(&body).expect_err("it is no number").len() < 300);
+}
+
+#[test]
 fn broken_and_hostile_json_is_refused() {
     let refused = |body: &[u8]| json::decode_registration(body).expect_err("it is hostile");
     assert!(matches!(refused(b"{\"instance\":\"\xFF\"}"), DecodeError::NotUtf8(13)));
