@@ -25,8 +25,8 @@ pub trait Backend: Debug + Send + Sync {
     ///
     /// The registry fills in what it owns: the status that results from overrides, the lease's times,
     /// [`updated_at`](Instance::updated_at). A registration whose
-    /// [`dirty_at`](Instance::dirty_at) is smaller than what is held renews the lease and changes
-    /// nothing else. Answers with the instance as it is held.
+    /// [`dirty_at`](Instance::dirty_at) is known, and smaller than what is held, renews the lease and
+    /// changes nothing else. Answers with the instance as it is held.
     fn register(&self, instance: Instance) -> BoxFuture<'_, Result<Arc<Instance>, Error>>;
 
     /// Renews the lease of `key`.

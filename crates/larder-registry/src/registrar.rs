@@ -62,7 +62,7 @@ impl Registrar {
         if before.is_none() && self.catalog.len() >= self.max_instances {
             return Err(Error::Full { limit: self.max_instances });
         }
-        if let Some(held) = before.as_ref().filter(|held| held.dirty_at > instance.dirty_at) {
+        if let Some(held) = before.as_ref().filter(|held| is_outdated(&instance, held)) {
             self.leases.renew(&key, at.now, at.wall);
             return Ok(Outcome { instance: held.clone(), change: None });
         }
@@ -154,6 +154,12 @@ impl Registrar {
     fn outcome(change: Change) -> Outcome {
         Outcome { instance: change.instance.clone(), change: Some(change) }
     }
+}
+
+/// Whether a registration tells of an earlier time than what is held. One that does not say when it
+/// changed is believed.
+fn is_outdated(instance: &Instance, held: &Instance) -> bool {
+    instance.dirty_at != 0 && instance.dirty_at < held.dirty_at
 }
 
 /// Fills in what the registry owns: the status, the override and the lease's times.

@@ -18,6 +18,12 @@ fn run(arguments: &[&str]) -> Output {
     larder(arguments).output().expect("it can be started")
 }
 
+/// Time for the other process to come further; false.
+fn pause() -> bool {
+    std::thread::sleep(Duration::from_millis(50));
+    false
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("it is UTF-8")
 }
@@ -109,6 +115,25 @@ fn both_signals_stop_the_server_cleanly() {
         server.process.signal(signal);
         assert_eq!(server.process.exit_code(), Some(0), "{signal}");
     }
+}
+
+#[test]
+fn a_server_whose_output_nobody_reads_goes_on() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = port.local_addr().expect("it is bound").to_string();
+    drop(port);
+    let mut command = larder(&["serve", "--listen", &address]);
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+    drop(child.stdout.take());
+    let (_, lines) = mpsc::sync_channel(1);
+    let mut server = Process { child, lines };
+    let url = format!("http://{address}");
+    let answers = || run(&["services", "--server", &url]).status.success();
+    let tries = PATIENCE.as_millis() / 50;
+    assert!((0..tries).any(|_| answers() || pause()), "it does not serve");
+    server.signal("-TERM");
+    assert_eq!(server.exit_code(), Some(0));
 }
 
 #[test]

@@ -105,9 +105,9 @@ fn no_type_has_a_name_that_says_nothing() {
             let mut words = line.split_whitespace().skip_while(|word| word.starts_with("pub"));
             let defines =
                 matches!(words.next(), Some("struct" | "enum" | "trait" | "mod" | "type"));
-            let defined = words.next().unwrap_or_default().to_lowercase();
+            let name_of_type = words.next().unwrap_or_default().to_lowercase();
             for empty in ["manager", "helper", "util", "common", "inner", "impl"] {
-                assert!(!defines || !defined.contains(empty), "{name}: {line}");
+                assert!(!defines || !name_of_type.contains(empty), "{name}: {line}");
             }
         }
     }

@@ -107,6 +107,16 @@ fn a_renewal_shows_in_the_live_instance_and_in_no_snapshot() {
 }
 
 #[test]
+fn a_registration_that_does_not_say_when_it_changed_is_believed() {
+    let mut registrar = registrar();
+    register(&mut registrar, Instance { dirty_at: 5, ..leased("1") });
+    let mut moved = leased("1");
+    moved.address.ip = Some("10.0.0.9".to_owned());
+    let held = register(&mut registrar, moved).instance;
+    assert_eq!(held.address.ip.as_deref(), Some("10.0.0.9"));
+}
+
+#[test]
 fn a_registrant_that_changed_keeps_its_lease_while_it_is_told_so() {
     let mut registrar = registrar();
     let key = Key::new("web", "1");

@@ -4,7 +4,7 @@ use larder_server::config::Layers;
 use larder_server::{Server, interruption, logs};
 
 use crate::args::Serve;
-use crate::failure::{Failure, reason};
+use crate::failure::{Failure, note, reason};
 use crate::output::line;
 
 pub(crate) async fn run(serve: Serve) -> Result<(), Failure> {
@@ -17,7 +17,10 @@ pub(crate) async fn run(serve: Serve) -> Result<(), Failure> {
     // Before anyone can know that the server is there: a signal from now on stops it cleanly.
     let interruption = interruption().map_err(|error| reason(format!("cannot start: {error}")))?;
     let server = Server::build(config).await.map_err(|error| Failure::Usage(error.to_string()))?;
-    greet(&server)?;
+    // Nobody needs to read it: a server whose output was closed goes on.
+    if greet(&server).is_err() {
+        note("standard output is closed");
+    }
     server.run(interruption).await;
     Ok(())
 }
