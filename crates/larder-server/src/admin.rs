@@ -16,6 +16,7 @@ use axum::routing::get;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry as Metrics;
 
+use crate::api;
 use crate::shutdown::Stopping;
 
 #[derive(Debug, Clone)]
@@ -29,6 +30,7 @@ pub(crate) fn router(metrics: Metrics, stopping: Stopping) -> Router {
     Router::new()
         .route("/healthz", get(health))
         .route("/metrics", get(measurements))
+        .method_not_allowed_fallback(api::not_that_method)
         .with_state(admin)
 }
 

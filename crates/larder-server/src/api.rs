@@ -15,12 +15,14 @@ mod document;
 mod instances;
 mod refusal;
 mod services;
+mod validation;
 mod watch;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post, put};
+use larder_cache::Clock;
 use larder_registry::Registry;
 
 use crate::shutdown::Stopping;
@@ -30,13 +32,16 @@ pub use document::{
     Services,
 };
 
+pub(crate) use refusal::{Refusal, not_that_method};
+
 #[derive(Debug, Clone)]
 struct Api {
     registry: Arc<dyn Registry>,
+    clock: Clock,
     stopping: Stopping,
 }
 
-pub(crate) fn router(registry: Arc<dyn Registry>, stopping: Stopping) -> Router {
+pub(crate) fn router(registry: Arc<dyn Registry>, clock: Clock, stopping: Stopping) -> Router {
     Router::new()
         .route("/larder/v1/services", get(services::list))
         .route("/larder/v1/services/{service}", get(services::show))
@@ -46,6 +51,8 @@ pub(crate) fn router(registry: Arc<dyn Registry>, stopping: Stopping) -> Router 
         )
         .route("/larder/v1/services/{service}/instances/{id}/renew", post(instances::renew))
         .route("/larder/v1/watch", get(watch::stream))
+        .route("/larder", axum::routing::any(refusal::nothing_here))
         .route("/larder/{*rest}", axum::routing::any(refusal::nothing_here))
-        .with_state(Api { registry, stopping })
+        .method_not_allowed_fallback(not_that_method)
+        .with_state(Api { registry, clock, stopping })
 }

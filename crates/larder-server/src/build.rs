@@ -4,8 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
-use axum::http::StatusCode;
 use axum::{Router, middleware};
 use larder_cache::{Clock, Ticker};
 use larder_eureka::response_cache::{self, ResponseCache};
@@ -13,14 +11,12 @@ use larder_eureka::server::Eureka;
 use larder_registry::{Memory, Registry, memory};
 use prometheus_client::registry::Registry as Metrics;
 use tokio::task::JoinSet;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::TimeoutLayer;
 
 use crate::config::Config;
 use crate::listen::{self, Connections, Listener, Service};
 use crate::metrics::{self, Parts, Requests};
 use crate::shutdown::Stop;
-use crate::{admin, api};
+use crate::{admin, api, guard};
 
 /// Larder, listening: everything is wired, and nothing is served until [`run`](Self::run).
 #[derive(Debug)]
@@ -76,8 +72,9 @@ impl Server {
             responses: responses.clone(),
             connections: connections.clone(),
         };
+        let api = api::router(registry.clone(), clock.clone(), stop.listener());
         let eureka = Eureka::new(registry.clone(), responses.clone(), clock);
-        let router = router(&config, parts, eureka, &stop);
+        let router = router(&config, parts, api, eureka, &stop);
         let limits = config.limits;
         let service = Service { router, limits, connections, stopping: stop.listener() };
         Ok(Self { listeners, service, stop, registry, responses, ticker })
@@ -93,6 +90,7 @@ impl Server {
     pub async fn run(self, until: impl Future<Output = ()>) {
         let mut listening = JoinSet::new();
         for listener in self.listeners {
+            tracing::info!(address = %listener.address, "listening");
             listening.spawn(listen::serve(listener, self.service.clone()));
         }
         until.await;
@@ -116,19 +114,16 @@ async fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, BuildError> {
 }
 
 /// Larder's own paths first; Eureka takes the rest.
-fn router(config: &Config, parts: Parts, eureka: Eureka, stop: &Stop) -> Router {
+fn router(config: &Config, parts: Parts, api: Router, eureka: Eureka, stop: &Stop) -> Router {
     let requests = Requests::default();
-    let api = api::router(parts.registry.clone(), stop.listener());
     let mut measured = Metrics::default();
     let help = "Requests answered, by surface, method and status";
     measured.register("larder_http_requests", help, requests.clone());
     measured.register_collector(Box::new(parts));
-    // The last layer is the outermost: a request is counted whatever becomes of it.
-    admin::router(measured, stop.listener())
+    let routes = admin::router(measured, stop.listener())
         .merge(api)
-        .fallback_service(larder_eureka::server::router(Arc::new(eureka)))
-        .layer(DefaultBodyLimit::max(config.limits.body_bytes))
-        .layer(CatchPanicLayer::new())
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, config.limits.request))
+        .fallback_service(larder_eureka::server::router(Arc::new(eureka)));
+    // The last layer is the outermost: a request is counted whatever becomes of it.
+    guard::around(routes, &config.limits)
         .layer(middleware::from_fn_with_state(requests, metrics::count))
 }

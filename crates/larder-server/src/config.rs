@@ -43,14 +43,15 @@ pub struct Limits {
     pub header_bytes: usize,
     /// `limits.headers`: the most headers; more are answered 431. 10 to 1,000, 100 by default.
     pub headers: usize,
-    /// `limits.connections`: how many connections are open at once, on all listeners; more wait to be
-    /// accepted. 1 to 1,000,000, 10,000 by default.
+    /// `limits.connections`: how many connections are served at once, on all listeners; more wait their
+    /// turn. 1 to 1,000,000, 10,000 by default.
     pub connections: usize,
     /// `limits.request_secs`: how long a request may take until its answer begins; a longer one is
     /// answered 408. 1 to 3,600, 30 by default.
     pub request: Duration,
-    /// `limits.idle_secs`: how long a connection may take to send the head of its next request; then
-    /// it is closed. 1 to 3,600, 75 by default: longer than clients keep theirs.
+    /// `limits.idle_secs`: how long a connection may take to send the head of its next request, or to
+    /// take any more of an answer; then it is closed. 1 to 3,600, 75 by default: longer than clients
+    /// keep theirs.
     pub idle: Duration,
     /// `limits.shutdown_secs`: how long requests may go on after the program was told to stop. 0 to
     /// 3,600, 10 by default.

@@ -7,6 +7,7 @@ mod admin;
 pub mod api;
 mod build;
 pub mod config;
+mod guard;
 mod listen;
 pub mod logs;
 mod metrics;

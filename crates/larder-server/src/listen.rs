@@ -1,5 +1,7 @@
 //! Accepts connections and serves them, within limits, until told to stop.
 
+mod stall;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use self::stall::Impatient;
 use crate::config::Limits;
 use crate::shutdown::Stopping;
 
@@ -39,7 +42,7 @@ impl Listener {
 /// How many connections are open, and how many may be, on all listeners together.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    /// One for each connection that may be open. A listener that waits for a connection has one, too.
+    /// One for each connection that may be served at once.
     permits: Arc<Semaphore>,
     open: AtomicU64,
 }
@@ -59,12 +62,14 @@ impl Connections {
     pub(crate) fn open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
     }
-}
 
-impl Open {
-    fn new(connections: Arc<Connections>, permit: OwnedSemaphorePermit) -> Self {
-        connections.open.fetch_add(1, Ordering::Relaxed);
-        Self { connections, _permit: permit }
+    /// Waits until one more connection may be served. Safe to cancel: only the place in the queue is
+    /// lost.
+    async fn admit(self: &Arc<Self>) -> Open {
+        let permit = self.permits.clone().acquire_owned().await;
+        let permit = permit.expect("nobody closes the semaphore");
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Open { connections: self.clone(), _permit: permit }
     }
 }
 
@@ -86,13 +91,14 @@ pub(crate) struct Service {
 /// Serves connections until told to stop; then accepts no more, lets requests that have begun finish
 /// within the time for that, cuts the rest, and joins every connection's task.
 ///
-/// While as many connections are open as may be, further ones wait in the system's queue.
+/// While as many connections are served as may be, each listener holds one more that waits its turn, and
+/// further ones wait in the system's queue.
 pub(crate) async fn serve(listener: Listener, service: Service) {
     let mut stopping = service.stopping.clone();
     let mut tasks = JoinSet::new();
     loop {
-        // cancel-safe: `next` has at most a permit and no connection when it is dropped, and the
-        // permit goes back.
+        // cancel-safe: a connection that waits its turn is dropped unheard, as those in the system's
+        // queue are.
         let (stream, open) = tokio::select! {
             connection = next(&listener, &service.connections) => connection,
             () = stopping.wait() => break,
@@ -108,17 +114,24 @@ pub(crate) async fn serve(listener: Listener, service: Service) {
     }
 }
 
+/// The next connection that may be served. It is accepted before its turn is waited for: the other way
+/// round, a listener to which nobody connects would take a turn from one that is busy.
 async fn next(listener: &Listener, connections: &Arc<Connections>) -> (TcpStream, Open) {
+    let stream = accept(listener).await;
+    (stream, connections.admit().await)
+}
+
+async fn accept(listener: &Listener) -> TcpStream {
+    let mut failed = false;
     loop {
-        let Ok(permit) = connections.permits.clone().acquire_owned().await else {
-            // Nobody closes the semaphore; if somebody did, there would be nothing to accept.
-            std::future::pending::<()>().await;
-            continue;
-        };
         match listener.socket.accept().await {
-            Ok((stream, _)) => return (stream, Open::new(connections.clone(), permit)),
+            Ok((stream, _)) => return stream,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                // Once for each time of trouble: it may last long, and is tried often.
+                if !std::mem::replace(&mut failed, true) {
+                    let address = listener.address;
+                    tracing::warn!(%address, %error, "connections cannot be accepted");
+                }
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
         }
@@ -137,7 +150,8 @@ async fn connection(stream: TcpStream, service: Service, _open: Open) {
         .header_read_timeout(limits.idle)
         .max_buf_size(limits.header_bytes)
         .max_headers(limits.headers);
-    let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let stream = TokioIo::new(Impatient::new(stream, limits.idle));
+    let serving = builder.serve_connection(stream, TowerToHyperService::new(router));
     let mut serving = std::pin::pin!(serving);
     // cancel-safe: the connection is polled by reference and goes on after the other branch.
     let result = tokio::select! {

@@ -15,8 +15,11 @@ pub fn start(log: &Log) {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = if log.json {
         builder.json().try_init()
+    } else if std::io::stderr().is_terminal() {
+        // In colours, unless NO_COLOR says otherwise.
+        builder.try_init()
     } else {
-        builder.with_ansi(std::io::stderr().is_terminal()).try_init()
+        builder.with_ansi(false).try_init()
     };
     if started.is_err() {
         tracing::debug!("logging was started before");

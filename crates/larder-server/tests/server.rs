@@ -14,6 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Running {
     address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     server: JoinHandle<()>,
 }
@@ -24,10 +25,10 @@ impl Running {
         let mut config = Config { listen, ..Config::default() };
         change(&mut config);
         let server = Server::build(config).await.expect("a port is free");
-        let address = server.addresses()[0];
+        let addresses = server.addresses();
         let (stop, until) = oneshot::channel();
         let server = tokio::spawn(server.run(async { until.await.unwrap_or(()) }));
-        Self { address, stop: Some(stop), server }
+        Self { address: addresses[0], addresses, stop: Some(stop), server }
     }
 
     fn tell_to_stop(&mut self) {
@@ -75,6 +76,23 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Waits until a line of `/metrics` reads like this. Asking takes a connection, too.
+    async fn until_measured(&self, line: &str) {
+        let asking = async {
+            loop {
+                let (_, measured) = self.call("GET", "/metrics", "").await;
+                if measured.lines().any(|measured| measured == line) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let asked = tokio::time::timeout(PATIENCE, asking).await;
+        assert!(asked.is_ok(), "it never says {line}");
+    }
+}
+
 /// Reads until the end of the connection; returns the status and the body.
 fn answer(stream: &mut TcpStream) -> (u16, String) {
     let mut bytes = Vec::new();
@@ -104,6 +122,8 @@ async fn an_instance_is_registered_listed_renewed_and_deregistered() {
     assert_eq!((services.services[0].name.as_str(), services.services[0].instances), ("orders", 1));
     let service: Service = server.get("/larder/v1/services/ORDERS").await;
     assert_eq!(service.instances[0].tags, ["t"]);
+    let lease = service.instances[0].lease.as_ref().expect("it has a ttl");
+    assert!(lease.renewed_secs_ago.is_some_and(|ago| ago < 60), "{lease:?}");
     assert_eq!(server.call("POST", &format!("{ONE}/renew"), "").await.0, 204);
     assert_eq!(server.call("DELETE", ONE, "").await.0, 204);
     for (method, path) in [
@@ -131,31 +151,63 @@ async fn what_one_protocol_registers_the_other_shows() {
 async fn bad_registrations_are_refused_with_a_reason() {
     let server = Running::start(|_| {}).await;
     let long = format!("/larder/v1/services/{}/instances/1", "x".repeat(257));
+    let many: Vec<String> = (0..257).map(|key| format!(r#""{key}":"""#)).collect();
+    let many = format!(r#"{{"host":"h","metadata":{{{}}}}}"#, many.join(","));
+    let tags = format!(r#"{{"host":"h","tags":[{}"t"]}}"#, r#""t","#.repeat(256));
     for (path, body, says) in [
         (ONE, "", "cannot read the registration: EOF"),
+        (ONE, &"[".repeat(100_000), "cannot read the registration: invalid type"),
         (ONE, "{}", "host or ip is needed"),
-        (ONE, r#"{"ip":"1","port":70000}"#, "expected u16"),
-        (ONE, r#"{"ip":"1","prot":80}"#, "unknown field `prot`"),
-        (ONE, r#"{"ip":"1","status":"OUT_OF_SERVICE"}"#, "expected UP, DOWN or STARTING"),
-        (ONE, r#"{"ip":"1","ttl_secs":0}"#, "ttl_secs: expected 1 to 86400"),
-        (&long, r#"{"ip":"1"}"#, "the service must be 1 to 256 bytes"),
-        ("/larder/v1/services/a/instances/%07", r#"{"ip":"1"}"#, "without control characters"),
+        (ONE, r#"{"host":""}"#, "host must be 1 to 256 bytes"),
+        (ONE, r#"{"host":"\u001b[2J"}"#, "host must be 1 to 256 bytes without control"),
+        (ONE, r#"{"ip":"orders.internal"}"#, "a name is for host"),
+        (ONE, r#"{"host":"h","port":70000}"#, "expected u16"),
+        (ONE, r#"{"host":"h","prot":80}"#, "unknown field `prot`"),
+        (ONE, r#"{"host":"h","status":"OUT_OF_SERVICE"}"#, "expected UP, DOWN or STARTING"),
+        (ONE, r#"{"host":"h","ttl_secs":0}"#, "ttl_secs: expected 1 to 86400"),
+        (ONE, r#"{"host":"h","version":"\n"}"#, "version must be"),
+        (ONE, r#"{"host":"h","tags":[""]}"#, "a tag must be"),
+        (ONE, r#"{"host":"h","metadata":{"":"v"}}"#, "a key of metadata must be"),
+        (ONE, &many, "metadata: at most 256, found 257"),
+        (ONE, &tags, "tags: at most 256, found 257"),
+        (&long, r#"{"host":"h"}"#, "the service must be 1 to 256 bytes"),
+        ("/larder/v1/services/a/instances/%07", r#"{"host":"h"}"#, "without control characters"),
+        ("/larder/v1/services/../instances/1", r#"{"host":"h"}"#, "the service cannot be"),
+        ("/larder/v1/services/%ff/instances/1", r#"{"host":"h"}"#, "Invalid UTF-8"),
     ] {
         let (status, answer) = server.call("PUT", path, body).await;
         assert_eq!(status, 400, "{body}: {answer}");
         assert!(answer.starts_with("{\"error\":") && answer.contains(says), "{body}: {answer}");
     }
-    let (status, answer) = server.call("GET", "/larder/nothing", "").await;
-    assert_eq!((status, answer.contains("/larder/v1/services")), (404, true));
     let services: Services = server.get("/larder/v1/services").await;
     assert!(services.services.is_empty());
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_is_a_sentence_in_one_shape() {
+    let server = Running::start(|_| {}).await;
+    for (method, path, status, says) in [
+        ("GET", "/larder/nothing", 404, "/larder/v1/services"),
+        ("GET", "/larder", 404, "/larder/v1/services"),
+        ("PATCH", "/larder/v1/services", 405, "PATCH does nothing here"),
+        ("POST", "/metrics", 405, "POST does nothing here"),
+        ("GET", "/larder/v1/services/%ff", 400, "Invalid UTF-8"),
+        ("GET", "/larder/v1/watch?servce=a", 400, "unknown field `servce`"),
+        ("GET", "/larder/v1/watch?service=a&service=b", 400, "duplicate field"),
+        ("GET", "/larder/v1/watch?service=", 400, "service is empty"),
+    ] {
+        let (answered, answer) = server.call(method, path, "").await;
+        assert_eq!(answered, status, "{method} {path}: {answer}");
+        assert!(answer.starts_with("{\"error\":") && answer.contains(says), "{path}: {answer}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_watch_tells_the_state_and_every_change_and_ends_with_the_server() {
     let mut server = Running::start(|_| {}).await;
-    server.call("PUT", ONE, r#"{"ip":"1"}"#).await;
+    server.call("PUT", ONE, r#"{"ip":"10.0.0.1"}"#).await;
     let mut stream = server.connect();
     let request = "GET /larder/v1/watch?service=ORDERS HTTP/1.1\r\nhost: x\r\n\r\n";
     stream.write_all(request.as_bytes()).expect("it listens");
@@ -169,7 +221,7 @@ async fn a_watch_tells_the_state_and_every_change_and_ends_with_the_server() {
         }
     };
     tokio::task::block_in_place(|| read_until("event: init_done"));
-    server.call("PUT", "/larder/v1/services/other/instances/1", r#"{"ip":"1"}"#).await;
+    server.call("PUT", "/larder/v1/services/other/instances/1", r#"{"ip":"10.0.0.1"}"#).await;
     server.call("DELETE", ONE, "").await;
     tokio::task::block_in_place(|| read_until("event: delete"));
     server.tell_to_stop();
@@ -182,8 +234,11 @@ async fn a_watch_tells_the_state_and_every_change_and_ends_with_the_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_beyond_the_limit_is_413_and_changes_nothing() {
     let server = Running::start(|config| config.limits.body_bytes = 1 << 20).await;
-    let ten_megabytes = format!(r#"{{"ip":"1","metadata":{{"k":"{}"}}}}"#, "x".repeat(10_000_000));
-    assert_eq!(server.call("PUT", ONE, &ten_megabytes).await.0, 413);
+    let ten_megabytes =
+        format!(r#"{{"ip":"10.0.0.1","metadata":{{"k":"{}"}}}}"#, "x".repeat(10_000_000));
+    let (status, answer) = server.call("PUT", ONE, &ten_megabytes).await;
+    assert_eq!(status, 413);
+    assert!(answer.contains("limits.body_bytes"), "{answer}");
     let eureka = format!(
         "POST /eureka/apps/a HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{ten_megabytes}",
         ten_megabytes.len()
@@ -242,15 +297,64 @@ async fn connections_beyond_the_limit_wait_their_turn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_listener_nobody_connects_to_takes_no_turn_from_another() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut server = Running::start(|config| {
+        config.listen = vec![any, any];
+        config.limits.connections = 1;
+    })
+    .await;
+    for address in [0, 0, 1, 1, 1, 0].map(|place| server.addresses[place]) {
+        server.address = address;
+        let answer = tokio::time::timeout(PATIENCE, server.call("GET", "/healthz", "")).await;
+        assert_eq!(answer.expect("its turn comes").0, 200);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_for_much_and_reads_nothing_is_cut() {
+    let server = Running::start(|config| {
+        config.limits.idle = Duration::from_millis(300);
+        config.limits.body_bytes = 2 << 20;
+    })
+    .await;
+    // More than the system buffers for a connection on its own account.
+    let body = format!(r#"{{"ip":"10.0.0.1","metadata":{{"k":"{}"}}}}"#, "x".repeat(1 << 20));
+    for id in 0..24 {
+        let path = format!("/larder/v1/services/orders/instances/{id}");
+        assert_eq!(server.call("PUT", &path, &body).await.0, 200);
+    }
+    let mut stream = server.connect();
+    let request = "GET /larder/v1/services/orders HTTP/1.1\r\nhost: x\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("it listens");
+    let mut begin = [0; 8];
+    tokio::task::block_in_place(|| stream.read_exact(&mut begin)).expect("an answer begins");
+    // The one that asks.
+    server.until_measured("larder_connections 1").await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_was_used_and_then_says_nothing_is_closed() {
+    let server = Running::start(|config| config.limits.idle = Duration::from_millis(200)).await;
+    let mut stream = server.connect();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").expect("it listens");
+    let (status, _) = tokio::task::block_in_place(|| answer(&mut stream));
+    assert_eq!(status, 200);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_has_begun_is_finished_after_the_server_was_told_to_stop() {
     let mut server = Running::start(|_| {}).await;
     let mut stream = server.connect();
-    let body = r#"{"ip":"1"}"#;
+    let body = r#"{"ip":"10.0.0.1"}"#;
     let length = body.len();
     let head = format!("PUT {ONE} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
     stream.write_all(head.as_bytes()).expect("it listens");
     // The request has begun once the server asks for nothing more than its body.
-    while !server.call("GET", "/metrics", "").await.1.contains("larder_connections 2") {}
+    server.until_measured("larder_connections 2").await;
     server.tell_to_stop();
     tokio::task::block_in_place(|| while TcpStream::connect(server.address).is_ok() {});
     stream.write_all(body.as_bytes()).expect("the connection is open");
@@ -266,7 +370,7 @@ async fn a_request_that_does_not_end_is_cut_when_its_time_is_over() {
     let mut stream = server.connect();
     let head = format!("PUT {ONE} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n");
     stream.write_all(head.as_bytes()).expect("it listens");
-    while !server.call("GET", "/metrics", "").await.1.contains("larder_connections 2") {}
+    server.until_measured("larder_connections 2").await;
     server.tell_to_stop();
     server.stopped().await;
 }
@@ -283,7 +387,7 @@ async fn a_port_that_is_in_use_is_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_and_the_registry_are_measured() {
     let server = Running::start(|_| {}).await;
-    server.call("PUT", ONE, r#"{"ip":"1"}"#).await;
+    server.call("PUT", ONE, r#"{"ip":"10.0.0.1"}"#).await;
     server.call("BREW", "/eureka/apps/a", "").await;
     let (_, text) = server.call("GET", "/metrics", "").await;
     for line in [

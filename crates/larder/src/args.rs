@@ -62,6 +62,7 @@ pub(crate) struct Services {
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     /// The service's name, in any case.
+    #[arg(value_parser = name)]
     pub(crate) service: String,
     #[command(flatten)]
     pub(crate) ask: Ask,
@@ -74,6 +75,7 @@ pub(crate) struct Get {
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
     /// The service's name, in any case; all services if it is left out.
+    #[arg(value_parser = name)]
     pub(crate) service: Option<String>,
     #[command(flatten)]
     pub(crate) ask: Ask,
@@ -86,9 +88,10 @@ pub(crate) struct Watch {
 #[derive(Debug, Args)]
 pub(crate) struct Register {
     /// The service's name.
+    #[arg(value_parser = name)]
     pub(crate) service: String,
     /// The instance's id, unique within the service; HOST:SERVICE:PORT if it is left out.
-    #[arg(long)]
+    #[arg(long, value_parser = name)]
     pub(crate) id: Option<String>,
     /// Name of the host that it runs on.
     #[arg(long)]
@@ -122,8 +125,10 @@ pub(crate) struct Register {
 #[derive(Debug, Args)]
 pub(crate) struct Deregister {
     /// The service's name, in any case.
+    #[arg(value_parser = name)]
     pub(crate) service: String,
     /// The instance's id; `larder get SERVICE` shows it.
+    #[arg(value_parser = name)]
     pub(crate) id: String,
     #[command(flatten)]
     pub(crate) ask: Ask,
@@ -145,6 +150,15 @@ pub(crate) struct Ask {
     pub(crate) json: bool,
 }
 
+/// What can stand in a URL's path; the server says what else it wants of a name.
+fn name(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("expected a name".to_owned()),
+        "." | ".." => Err("this cannot be a name".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
 fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
@@ -159,6 +173,12 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_name_can_stand_in_a_path() {
+        assert_eq!(name("a/b c"), Ok("a/b c".to_owned()));
+        assert!(["", ".", ".."].into_iter().all(|text| name(text).is_err()));
     }
 
     #[test]

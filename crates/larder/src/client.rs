@@ -26,14 +26,12 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(ask: &Ask) -> Result<Self, Failure> {
-        let server = ask.server.trim_end_matches('/').to_owned();
-        if !server.starts_with("http://") {
-            let wanted = "expected a URL that begins with http:// (TLS is not supported yet)";
-            return Err(Failure::Usage(format!("--server: {wanted}, found {server:?}")));
-        }
+        let server = checked(&ask.server)?;
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(SILENCE_TIMEOUT)
+            // A proxy for the web knows nothing of a server on this machine or the one beside it.
+            .no_proxy()
             .build()
             .map_err(|error| reason(format!("cannot start: {error}")))?;
         Ok(Self { http, server })
@@ -70,6 +68,9 @@ impl Client {
         while let Some(source) = deepest.source() {
             deepest = source;
         }
+        let deepest = deepest.to_string();
+        // People are told in words; the number after them says the same.
+        let deepest = deepest.split(" (os error").next().unwrap_or_default();
         let hint = if error.is_connect() { " (is `larder serve` running there?)" } else { "" };
         reason(format!("cannot reach {}: {deepest}{hint}", self.server))
     }
@@ -98,7 +99,32 @@ impl Client {
     }
 }
 
+/// The URL of a server, without a slash at its end.
+fn checked(server: &str) -> Result<String, Failure> {
+    let wrong = |says| Failure::Usage(format!("--server (or LARDER_SERVER): {says}: {server:?}"));
+    match reqwest::Url::parse(server) {
+        Ok(url) if url.scheme() == "https" => Err(wrong("TLS is not supported yet, only http://")),
+        Ok(url) if url.scheme() == "http" => Ok(server.trim_end_matches('/').to_owned()),
+        _ => Err(wrong("expected a URL such as http://127.0.0.1:8761")),
+    }
+}
+
 /// A name as one segment of a path.
 pub(crate) fn segment(name: &str) -> String {
     utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_be_asked_is_a_server() {
+        assert_eq!(checked("http://h:1/").ok().as_deref(), Some("http://h:1"));
+        assert_eq!(checked("http://h/behind/").ok().as_deref(), Some("http://h/behind"));
+        for wrong in ["", "http://", "h:1", "127.0.0.1:8761", "https://h", "ftp://h", "http://a b"]
+        {
+            assert!(matches!(checked(wrong), Err(Failure::Usage(_))), "{wrong}");
+        }
+    }
 }

@@ -26,8 +26,10 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> Re
         cells.chain([head[column].len()]).max().unwrap_or(0)
     };
     let widths: [usize; N] = std::array::from_fn(width);
-    line(&aligned(head, &widths))?;
-    rows.iter().try_for_each(|row| line(&aligned(row.each_ref().map(String::as_str), &widths)))
+    let rows = rows.iter().map(|row| row.each_ref().map(String::as_str));
+    let lines: Vec<String> =
+        [head].into_iter().chain(rows).map(|row| aligned(row, &widths)).collect();
+    line(&lines.join("\n"))
 }
 
 fn aligned<const N: usize>(cells: [&str; N], widths: &[usize; N]) -> String {

@@ -18,12 +18,6 @@ fn run(arguments: &[&str]) -> Output {
     larder(arguments).output().expect("it can be started")
 }
 
-/// Time for the other process to come further; false.
-fn pause() -> bool {
-    std::thread::sleep(Duration::from_millis(50));
-    false
-}
-
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("it is UTF-8")
 }
@@ -38,8 +32,16 @@ impl Process {
     fn start(arguments: &[&str]) -> Self {
         let mut command = larder(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::null());
+        Self::of(command, |child| child.stdout.take().expect("it is piped"))
+    }
+
+    /// Starts the command; `output` takes what its lines are read from.
+    fn of<R: Read + Send + 'static>(
+        mut command: Command,
+        output: impl FnOnce(&mut Child) -> R,
+    ) -> Self {
         let mut child = command.spawn().expect("it can be started");
-        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let output = BufReader::new(output(&mut child));
         let (sender, lines) = mpsc::sync_channel(1_000);
         std::thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
@@ -118,25 +120,6 @@ fn both_signals_stop_the_server_cleanly() {
 }
 
 #[test]
-fn a_server_whose_output_nobody_reads_goes_on() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = port.local_addr().expect("it is bound").to_string();
-    drop(port);
-    let mut command = larder(&["serve", "--listen", &address]);
-    let mut child =
-        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
-    drop(child.stdout.take());
-    let (_, lines) = mpsc::sync_channel(1);
-    let mut server = Process { child, lines };
-    let url = format!("http://{address}");
-    let answers = || run(&["services", "--server", &url]).status.success();
-    let tries = PATIENCE.as_millis() / 50;
-    assert!((0..tries).any(|_| answers() || pause()), "it does not serve");
-    server.signal("-TERM");
-    assert_eq!(server.exit_code(), Some(0));
-}
-
-#[test]
 fn an_instance_is_registered_found_and_deregistered() {
     let server = Server::start();
     assert_eq!(server.says(&["services"]), "no service is registered\n");
@@ -186,6 +169,12 @@ fn a_watch_shows_every_change_also_over_a_restart_of_the_server() {
     assert_eq!(watch.line(), "gone     a/2 UP 127.0.0.1:3");
     server.says(&["register", "a", "--id", "9", "--port", "9"]);
     assert_eq!(watch.line(), "added    a/9 UP 127.0.0.1:9");
+    drop(server);
+    let server = Server::at(&address);
+    // Most likely before the watch is back: then it is in the listing.
+    server.says(&["register", "a", "--id", "5", "--port", "5"]);
+    assert_eq!(watch.line(), "gone     a/9 UP 127.0.0.1:9");
+    assert_eq!(watch.line(), "added    a/5 UP 127.0.0.1:5");
 }
 
 #[test]
@@ -214,13 +203,53 @@ fn a_kept_instance_outlives_its_ttl_and_leaves_when_interrupted() {
 }
 
 #[test]
+fn an_interruption_is_heard_while_the_server_does_not_answer() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let url = format!("http://{}", silent.local_addr().expect("it is bound"));
+    let mut kept = Process::start(&["register", "a", "--id", "1", "--keep", "--server", &url]);
+    // It has asked, so that it also listens to signals.
+    let _asked = silent.accept().expect("it connects");
+    kept.signal("-INT");
+    assert_eq!(kept.exit_code(), Some(1));
+}
+
+#[test]
+fn a_proxy_for_the_web_is_not_asked() {
+    let server = Server::start();
+    let mut command = larder(&["services", "--server", &server.url]);
+    for variable in ["http_proxy", "HTTP_PROXY", "ALL_PROXY"] {
+        command.env(variable, "http://127.0.0.1:1");
+    }
+    let output = command.output().expect("it can be started");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_server_whose_output_nobody_reads_serves() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = larder(&["serve", "--listen", "127.0.0.1:0"]);
+    command.stdout(writer).stderr(Stdio::piped());
+    let mut process = Process::of(command, |child| child.stderr.take().expect("it is piped"));
+    let lines = std::iter::repeat_with(|| process.line());
+    let address =
+        lines.filter_map(|line| Some(line.split_once("listening address=")?.1.to_owned()));
+    let address = address.take(1).next().expect("it never ends");
+    let output = run(&["services", "--server", &format!("http://{address}")]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    process.signal("-TERM");
+    assert_eq!(process.exit_code(), Some(0));
+}
+
+#[test]
 fn a_server_that_is_not_there_is_one_line_and_exit_code_1() {
     for arguments in [&["services"][..], &["get", "a"], &["watch", "a"], &["deregister", "a", "1"]]
     {
         let output = run(&[arguments, &["--server", "http://127.0.0.1:1"]].concat());
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         let says = text(&output.stderr);
-        assert!(says.starts_with("larder: cannot reach http://127.0.0.1:1: "), "{says}");
+        let told = "larder: cannot reach http://127.0.0.1:1: Connection refused (is `larder serve`";
+        assert!(says.starts_with(told), "{says}");
         assert_eq!(says.lines().count(), 1, "{says}");
     }
 }
@@ -245,7 +274,10 @@ fn a_wrong_configuration_is_one_line_and_exit_code_2() {
         assert!(told.starts_with("larder: ") && told.contains(says), "{told}");
         assert_eq!(told.lines().count(), 1, "{told}");
     }
-    assert_eq!(run(&["register", "a", "--ttl", "0"]).status.code(), Some(2));
+    for wrong in [&["register", "a", "--ttl", "0"][..], &["get", ".."], &["register", "a", "--id="]]
+    {
+        assert_eq!(run(wrong).status.code(), Some(2), "{wrong:?}");
+    }
     assert_eq!(run(&[]).status.code(), Some(2));
 }
 

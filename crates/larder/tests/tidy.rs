@@ -103,11 +103,11 @@ fn no_type_has_a_name_that_says_nothing() {
     for (name, text) in sources() {
         for line in text.lines() {
             let mut words = line.split_whitespace().skip_while(|word| word.starts_with("pub"));
-            let defines =
+            let is_definition =
                 matches!(words.next(), Some("struct" | "enum" | "trait" | "mod" | "type"));
-            let name_of_type = words.next().unwrap_or_default().to_lowercase();
+            let defined = words.next().unwrap_or_default().to_lowercase();
             for empty in ["manager", "helper", "util", "common", "inner", "impl"] {
-                assert!(!defines || !name_of_type.contains(empty), "{name}: {line}");
+                assert!(!is_definition || !defined.contains(empty), "{name}: {line}");
             }
         }
     }

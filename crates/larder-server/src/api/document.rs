@@ -86,6 +86,10 @@ pub struct Lease {
     pub registered_at: u64,
     /// When it was last renewed, in milliseconds since 1970: in a watch, as of the change.
     pub renewed_at: u64,
+    /// How long ago that was when it was listed, by the server's clock, so that nobody needs one that
+    /// agrees with it; none elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewed_secs_ago: Option<u64>,
 }
 
 /// The body of a registration.
@@ -182,6 +186,7 @@ impl From<&model::Instance> for Instance {
                 duration_secs: lease.duration_secs,
                 registered_at: lease.registered_at,
                 renewed_at: lease.renewed_at,
+                renewed_secs_ago: None,
             }),
             updated_at: held.updated_at,
         }

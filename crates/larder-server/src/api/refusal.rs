@@ -1,7 +1,8 @@
-//! Answers other than success.
+//! Answers other than success: all of them have one shape.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use larder_registry::Error;
 
@@ -9,10 +10,10 @@ use super::Refused;
 
 /// A status and a sentence.
 #[derive(Debug)]
-pub(super) struct Refusal(StatusCode, String);
+pub(crate) struct Refusal(StatusCode, String);
 
 impl Refusal {
-    pub(super) fn new(status: StatusCode, says: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, says: impl Into<String>) -> Self {
         Self(status, says.into())
     }
 
@@ -32,6 +33,29 @@ impl From<Error> for Refusal {
     }
 }
 
+impl From<BytesRejection> for Refusal {
+    fn from(rejection: BytesRejection) -> Self {
+        let status = rejection.status();
+        if status == StatusCode::PAYLOAD_TOO_LARGE {
+            let says = "the body is larger than this server takes (limits.body_bytes)";
+            return Self::new(status, says);
+        }
+        Self::new(status, rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for Refusal {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Refusal {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         (self.0, Json(Refused { error: self.1 })).into_response()
@@ -42,4 +66,10 @@ impl IntoResponse for Refusal {
 pub(super) async fn nothing_here() -> Refusal {
     let says = "there is nothing here: the API is below /larder/v1, such as /larder/v1/services";
     Refusal::new(StatusCode::NOT_FOUND, says)
+}
+
+/// A route that is asked with a method which it does not have; the header `Allow` lists those it has.
+pub(crate) async fn not_that_method(method: Method) -> Refusal {
+    let says = format!("{method} does nothing here; the header Allow says what does");
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, says)
 }

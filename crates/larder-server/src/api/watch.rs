@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::sse::{self, KeepAlive, Sse};
 use futures_util::Stream;
@@ -17,7 +18,9 @@ use crate::shutdown::Stopping;
 /// How often a comment is sent while nothing happens, so that a dead connection is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// Strict: whoever misspells `service` would be told of everything and think it was one.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     service: Option<String>,
 }
@@ -26,8 +29,12 @@ pub(super) struct Wanted {
 /// is handed a new listing if it falls too far behind.
 pub(super) async fn stream(
     State(api): State<Api>,
-    Query(wanted): Query<Wanted>,
+    query: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Refusal> {
+    let Query(wanted) = query?;
+    if wanted.service.as_deref() == Some("") {
+        return Err(Refusal::invalid("service is empty: leave it out to watch all services"));
+    }
     let watch = api.registry.watch(wanted.service.as_deref().map(Name::new)).await?;
     let state = (watch, api.stopping);
     let events = futures_util::stream::unfold(state, |(mut watch, mut stopping)| async {

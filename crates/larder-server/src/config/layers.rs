@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use toml::Value;
 
 use super::{Config, KEYS};
+
+/// The longest configuration file.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Where settings are read from.
 #[derive(Debug, Default)]
@@ -63,10 +68,13 @@ impl Layers {
     }
 
     /// Reads the process's environment.
+    ///
+    /// A variable that is not UTF-8 is read as if it were, so that it is refused and not overlooked.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
     pub fn with_process_environment(self) -> Self {
-        self.with_environment(|variable| std::env::var(variable).ok())
+        self.with_environment(|variable| {
+            std::env::var_os(variable).map(|text| text.to_string_lossy().into_owned())
+        })
     }
 
     /// Sets `key` by the flag `flag`.
@@ -104,7 +112,7 @@ fn from_file(file: &Path, mistakes: &mut Vec<Mistake>) -> Settings {
     let mut settings = Settings::new();
     let shown = file.display().to_string();
     let mut mistake = |place, problem| mistakes.push(Mistake { place, problem });
-    let text = match std::fs::read_to_string(file) {
+    let text = match read_text(file) {
         Ok(text) => text,
         Err(error) => {
             mistake(shown, format!("cannot be read: {error}"));
@@ -129,6 +137,17 @@ fn from_file(file: &Path, mistakes: &mut Vec<Mistake>) -> Settings {
         }
     }
     settings
+}
+
+/// The text of a file that is not absurdly long, as a device would be.
+fn read_text(file: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(file)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        let says = format!("longer than {MAX_FILE_BYTES} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, says));
+    }
+    Ok(text)
 }
 
 /// The settings of a table and of its groups, with dotted keys.

@@ -125,6 +125,13 @@ fn a_file_that_is_not_there_is_told() {
 }
 
 #[test]
+fn a_file_without_end_is_told() {
+    let layers = Layers::default().with_file(Some("/dev/zero".into()));
+    let told = layers.read().expect_err("it has no end").to_string();
+    assert_eq!(told, "/dev/zero: cannot be read: longer than 1048576 bytes");
+}
+
+#[test]
 fn seconds_without_the_timer_are_a_mistake() {
     let told = read("[eureka]\nread_only_secs = 5", &[]).expect_err("there is no timer");
     assert!(told.contains("unless eureka.read_only_tier is timer"), "{told}");

@@ -14,6 +14,8 @@ use crate::output::{address, json, line};
 /// The ttl of an instance that is kept.
 const KEPT_TTL_SECS: u32 = 30;
 
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
+
 pub(crate) async fn run(register: Register) -> Result<(), Failure> {
     let client = Client::new(&register.ask)?;
     let registration = registration(&register);
@@ -59,8 +61,7 @@ fn tell(held: &Instance, as_json: bool) -> Result<(), Failure> {
     line(&format!("registered {service}/{id} at {}, {stays}", address(held)))
 }
 
-/// Renews three times in a lease, registers again when the registry has forgotten, and goes on trying
-/// while the server cannot be reached.
+/// Stays registered until interrupted, and then leaves.
 async fn keep(
     client: &Client,
     path: &str,
@@ -68,20 +69,27 @@ async fn keep(
     as_json: bool,
 ) -> Result<(), Failure> {
     let interruption = interruption().map_err(|error| reason(format!("cannot wait: {error}")))?;
-    let mut interruption = std::pin::pin!(interruption);
-    let held: Instance = client.put(path, registration).await?;
-    tell(&held, as_json)?;
+    // cancel-safe: whether a request that is cut off here arrived does not matter, because leaving
+    // comes after it.
+    tokio::select! {
+        () = interruption => leave(client, path, as_json).await,
+        failure = stay(client, path, registration, as_json) => Err(failure),
+    }
+}
+
+/// Renews three times in a lease, registers again when the registry has forgotten, and goes on trying
+/// while the server cannot be reached. Ends only if it could not even begin.
+async fn stay(client: &Client, path: &str, registration: &Registration, as_json: bool) -> Failure {
+    let begun = client.put::<Instance>(path, registration).await;
+    if let Err(failure) = begun.and_then(|held| tell(&held, as_json)) {
+        return failure;
+    }
     let ttl = registration.ttl_secs.unwrap_or(KEPT_TTL_SECS);
     let period = Duration::from_secs(ttl.into()) / 3;
     loop {
-        // cancel-safe: the interruption is polled by reference, and a sleep holds nothing.
-        tokio::select! {
-            () = interruption.as_mut() => break,
-            () = tokio::time::sleep(period) => renew(client, path, registration).await,
-        }
+        tokio::time::sleep(period).await;
+        renew(client, path, registration).await;
     }
-    client.tell(Method::DELETE, path).await?;
-    if as_json { Ok(()) } else { line("deregistered") }
 }
 
 async fn renew(client: &Client, path: &str, registration: &Registration) {
@@ -94,4 +102,13 @@ async fn renew(client: &Client, path: &str, registration: &Registration) {
         Err(Failure::Reason(says)) => note(&format!("cannot renew: {says}")),
         Err(_) => {}
     }
+}
+
+/// Somebody is waiting for the program to end: a server that does not answer is not waited for.
+async fn leave(client: &Client, path: &str, as_json: bool) -> Result<(), Failure> {
+    let left = tokio::time::timeout(LEAVE_TIMEOUT, client.tell(Method::DELETE, path)).await;
+    left.map_err(|_| {
+        reason("the server does not answer: the instance leaves when its ttl is over")
+    })??;
+    if as_json { Ok(()) } else { line("deregistered") }
 }

@@ -17,9 +17,9 @@ pub(crate) async fn run(serve: Serve) -> Result<(), Failure> {
     // Before anyone can know that the server is there: a signal from now on stops it cleanly.
     let interruption = interruption().map_err(|error| reason(format!("cannot start: {error}")))?;
     let server = Server::build(config).await.map_err(|error| Failure::Usage(error.to_string()))?;
-    // Nobody needs to read it: a server whose output was closed goes on.
+    // It is there to serve: that nobody reads what it prints is no reason to stop.
     if greet(&server).is_err() {
-        note("standard output is closed");
+        note("cannot write to standard output; serving all the same");
     }
     server.run(interruption).await;
     Ok(())

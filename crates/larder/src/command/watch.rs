@@ -36,7 +36,7 @@ async fn follow(client: &Client, watch: &Watch) -> Result<(), Failure> {
         Some(service) => format!("watch?service={}", segment(service)),
         None => "watch".to_owned(),
     };
-    let mut shown = Shown { json: watch.ask.json, known: BTreeMap::new(), aside: None };
+    let mut shown = Shown::new(watch.ask.json);
     let mut stream = client.stream(&path).await?;
     loop {
         let lost = read(client, &mut stream, &mut shown).await?;
@@ -108,6 +108,9 @@ struct Shown {
     known: Instances,
     /// A listing that is not complete yet.
     aside: Option<Instances>,
+    /// What to call an instance that a listing has and `known` has not: at first it was present, later
+    /// it was added while the server was away.
+    new_in_listing: &'static str,
 }
 
 /// A line for scripts.
@@ -120,6 +123,10 @@ struct Line<'a> {
 }
 
 impl Shown {
+    fn new(json: bool) -> Self {
+        Self { json, known: BTreeMap::new(), aside: None, new_in_listing: "present" }
+    }
+
     fn apply(&mut self, event: &SentEvent) -> Result<(), Failure> {
         match event.name.as_str() {
             "init" => self.aside = Some(Instances::new()),
@@ -154,11 +161,12 @@ impl Shown {
         }
         for (key, instance) in &now {
             match before.get(key) {
-                None => self.show("present", None, instance)?,
+                None => self.show(self.new_in_listing, None, instance)?,
                 Some(known) if known != instance => self.show("changed", None, instance)?,
                 Some(_) => {}
             }
         }
+        self.new_in_listing = "added";
         Ok(())
     }
 
