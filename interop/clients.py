@@ -14,13 +14,18 @@ class Client:
     environment: dict[str, str]
     #: Whether the client itself can set a status override.
     sets_status: bool = False
+    #: Whether it takes up what an instance says when it registers again. That is told as ADDED, by
+    #: Netflix's server too, and eureka-js-client ignores in a delta what was added to what it has.
+    notices_registering_again: bool = True
 
+
+NODE = ["node", str(HERE / "node/eureka.js")]
+NODE_ENVIRONMENT = {"NODE_PATH": str(WORK / "node/node_modules"), "NODE_NO_WARNINGS": "1"}
 
 CLIENTS = [
+    Client("node", NODE, NODE_ENVIRONMENT),
     Client(
-        "node",
-        ["node", str(HERE / "node/eureka.js")],
-        {"NODE_PATH": str(WORK / "node/node_modules"), "NODE_NO_WARNINGS": "1"},
+        "node-deltas", [*NODE, "--deltas"], NODE_ENVIRONMENT, notices_registering_again=False
     ),
     Client(
         "python",

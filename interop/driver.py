@@ -1,53 +1,81 @@
 """Starts the server, runs every pair of clients through the expectations, and stops the server.
 
-Nothing waits for ever: every answer, every expectation and the end of the server have a deadline.
+Nothing waits for ever: every answer, every expectation, the end of the server and the whole run have
+a deadline. Nothing stays behind: when the run is told to stop, it ends what it started.
 """
 
+import http.client
 import itertools
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote, urlencode, urlsplit
 
 from clients import CLIENTS
 from expectations import DURATION, EXPECTATIONS, INTERVAL, NEEDS
 
 #: Seconds until something that must happen has happened.
 PATIENCE = 30
+#: Seconds that the whole run may take.
+RUN = 240
 
 #: Keys and values that each format must escape in its own way.
-METADATA = {"zone": "a", "a:b": "c", "my_key": "a<b&c\"'", "dollar$key": "v", "empty": "", "city": "Zürich 中 🍞"}
+METADATA = {
+    "zone": "a",
+    "a:b": "c",
+    "my_key": "a<b&c\"'",
+    "dollar$key": "v",
+    "a_-$b": "what looks escaped is not",
+    "1st key": " kept as written ",
+    "größe 🍞": "no letter of a name in XML",
+    "empty": "",
+    "city": "Zürich 中 🍞",
+}
+
+#: What would lead a client away from loopback.
+PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
 
 
 class Process:
     """A child whose output is read line by line, within a deadline."""
 
-    def __init__(self, command, environment=None):
+    started = []
+
+    def __init__(self, command, environment):
+        kept = {key: value for key, value in os.environ.items() if key.lower() not in PROXIES}
         self.child = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            env={**os.environ, **(environment or {})},
+            env=kept | environment,
         )
+        Process.started.append(self)
         self.lines = queue.Queue(maxsize=10_000)
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self):
         for line in self.child.stdout:
             self.lines.put(line.rstrip("\n"))
+        self.lines.put(None)
 
     def line(self):
         try:
-            return self.lines.get(timeout=PATIENCE)
+            line = self.lines.get(timeout=PATIENCE)
         except queue.Empty:
             raise AssertionError(f"no answer within {PATIENCE} s") from None
+        if line is None:
+            self.lines.put(None)  # For whoever asks again.
+            raise AssertionError(f"it ended, with exit code {self.child.wait(PATIENCE)}")
+        return line
 
     def kill(self):
         self.child.kill()
@@ -62,21 +90,29 @@ class Adapter(Process):
         self.client = client
 
     def do(self, command, **arguments):
-        self.child.stdin.write(json.dumps({"do": command, **arguments}) + "\n")
-        self.child.stdin.flush()
-        outcome = json.loads(self.line())
-        assert "error" not in outcome, f"{self.client.name} {command}: {outcome['error']}"
+        try:
+            self.child.stdin.write(json.dumps({"do": command, **arguments}) + "\n")
+            self.child.stdin.flush()
+            outcome = json.loads(self.line())
+            assert "error" not in outcome, outcome["error"]
+        except (AssertionError, OSError, ValueError) as error:
+            raise AssertionError(f"{self.client.name} {command}: {error}") from None
         return outcome["answer"]
 
 
 class Pair:
-    """A reader and another that it looks at, each of which has registered."""
+    """A reader and another that it looks at, each of which registers."""
 
     ports = itertools.count(20_000)
 
     def __init__(self, server, reader, other):
-        self.server, self.reader_client, self.other_client = server, reader, other
+        self.server = server
+        self.title = f"{reader.name} looks at {other.name}"
+        self.reader_client, self.other_client = reader, other
         self.started = []
+
+    def start(self):
+        reader, other = self.reader_client, self.other_client
         self.reader, self.reader_registered = self._start(reader, f"{reader.name}-reads-{other.name}")
         self.other, self.registered = self._start(other, f"{other.name}-read-by-{reader.name}")
 
@@ -101,6 +137,14 @@ class Pair:
     def start_another(self):
         self.other, self.registered = self._start(self.other_client, self.registered["app"])
 
+    def unable(self, needs):
+        """Who of the two cannot do what, if so."""
+        for role, need in needs:
+            client = getattr(self, role)
+            if not getattr(client, need):
+                return f"{client.name}: not {need}"
+        return None
+
     def seen(self, command="by_app", **arguments):
         """The other, as the reader sees it; None if it does not."""
         found = self.reader.do(command, **(arguments or {"app": self.registered["app"]}))
@@ -110,10 +154,30 @@ class Pair:
         found = self.other.do("by_app", app=self.reader_registered["app"])
         return next((held for held in found if held["id"] == self.reader_registered["id"]), None)
 
+    def status_seen(self):
+        seen = self.seen()
+        return seen and seen["status"]
+
+    def operator(self, method, **query):
+        """Sets or lifts the other's status from outside, as someone with curl would."""
+        where = urlsplit(self.server)
+        app, instance = quote(self.registered["app"]), quote(self.registered["id"])
+        connection = http.client.HTTPConnection(where.hostname, where.port, timeout=PATIENCE)
+        connection.request(method, f"/eureka/apps/{app}/{instance}/status?{urlencode(query)}")
+        answer = connection.getresponse()
+        assert answer.status == 200, f"{method} status: {answer.status} {answer.read()!r}"
+        connection.close()
+
     def eventually(self, holds):
         end = time.monotonic() + PATIENCE
         while not holds():
             assert time.monotonic() < end, f"not within {PATIENCE} s; the reader sees {self.seen()}"
+            time.sleep(0.1)
+
+    def always(self, seconds, holds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            assert holds(), f"not so for {seconds} s; the reader sees {self.seen()}"
             time.sleep(0.1)
 
     def stop(self):
@@ -121,60 +185,99 @@ class Pair:
             adapter.kill()
 
 
-def check(server, reader, other):
-    """Yields a line for each expectation, and whether it held."""
-    title = f"{reader.name} looks at {other.name}"
-    pair = Pair.__new__(Pair)
-    pair.started = []
+def check(pair):
+    """Yields a line for each expectation, and whether it held; None if it does not apply."""
+    failed = None
     try:
-        pair.__init__(server, reader, other)
-        for expectation in EXPECTATIONS:
-            if expectation in NEEDS and not getattr(other, NEEDS[expectation]):
-                continue
-            name = f"{title}: {expectation.__name__.replace('_', ' ')}"
+        pair.start()
+    except Exception as error:
+        failed = error
+    for expectation in EXPECTATIONS:
+        name = f"{pair.title}: {expectation.__name__.replace('_', ' ')}"
+        unable = pair.unable(NEEDS.get(expectation, []))
+        if unable:
+            yield f"-      {name}: does not apply: {unable}", None
+            continue
+        if failed is None:
             try:
                 expectation(pair)
+                yield f"ok     {name}", True
+                continue
             except Exception as error:
-                yield f"FAILED {name}: {error}", False
-                return
-            yield f"ok     {name}", True
-    except Exception as error:
-        yield f"FAILED {title}: {error}", False
-    finally:
-        pair.stop()
+                failed = error
+        # What comes later builds on it.
+        yield f"FAILED {name}: {failed}", False
+        failed = "not tried after the failure before"
+    pair.stop()
+
+
+def where_it_listens(server):
+    line = server.line()
+    found = re.fullmatch(r"listening on (http://127\.0\.0\.1:[1-9]\d*)", line)
+    assert found, f"its first line is {line!r}"
+    return found[1]
 
 
 def stop(server):
+    name = "the server stops when it is told to"
     server.child.send_signal(signal.SIGTERM)
     try:
         code = server.child.wait(PATIENCE)
     except subprocess.TimeoutExpired:
         server.kill()
-        return "FAILED the server stops when it is told to: it did not", False
-    outcome = "ok    " if code == 0 else "FAILED"
-    return f"{outcome} the server stops when it is told to: exit code {code}", code == 0
+        return f"FAILED {name}: not within {PATIENCE} s", False
+    return f"{'FAILED' if code else 'ok    '} {name}: exit code {code}", code == 0
+
+
+def run(larder, report):
+    try:
+        server = Process([larder, "serve", "--listen", "127.0.0.1:0"], {"LARDER_LOG_FILTER": "warn"})
+        url = where_it_listens(server)
+    except (AssertionError, OSError) as error:
+        report(f"FAILED the server starts: {error}", False)
+        return
+    report("ok     the server starts", True)
+
+    def checked(pair):
+        for line, held in check(pair):
+            report(line, held)
+
+    pairs = [Pair(url, *both) for both in itertools.product(CLIENTS, CLIENTS)]
+    with ThreadPoolExecutor(len(pairs)) as pool:
+        list(pool.map(checked, pairs))
+    report(*stop(server))
+
+
+def end_all():
+    for process in Process.started:
+        process.kill()
+
+
+def abandon(number, _frame):
+    end_all()
+    why = f"not done within {RUN} s" if number == signal.SIGALRM else signal.Signals(number).name
+    sys.stderr.write(f"interop: stopped: {why}\n")
+    sys.stderr.flush()
+    os._exit(128 + number)
 
 
 def main(larder):
-    quiet = {"LARDER_LOG_FILTER": "warn"}
-    server = Process([larder, "serve", "--listen", "127.0.0.1:0"], quiet)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
+        signal.signal(number, abandon)
+    signal.alarm(RUN)
+
     results = []
 
-    def report(result):
-        results.append(result[1])
-        sys.stdout.write(f"{result[0]}\n")  # In one piece: the pairs are checked side by side.
+    def report(line, held):
+        if held is not None:
+            results.append(held)
+        sys.stdout.write(f"{line}\n")  # In one piece: the pairs are checked side by side.
         sys.stdout.flush()
 
     try:
-        url = server.line().removeprefix("listening on ")
-        pairs = list(itertools.product(CLIENTS, CLIENTS))
-        with ThreadPoolExecutor(len(pairs)) as pool:
-            def run(pair):
-                for result in check(url, *pair):
-                    report(result)
-            list(pool.map(run, pairs))
+        run(larder, report)
     finally:
-        report(stop(server))
+        end_all()
     failed = results.count(False)
     print(f"{len(results) - failed} passed, {failed} failed")
     return 1 if failed else 0

@@ -13,6 +13,7 @@ const commands = {
     const url = new URL(server);
     client = new Eureka({
       logger: silent,
+      shouldUseDelta: process.argv.includes('--deltas'),
       instance: {
         app,
         instanceId: id,
@@ -68,6 +69,8 @@ readline.createInterface({ input: process.stdin }).on('line', (line) => {
   const command = JSON.parse(line);
   commands[command.do](command, (error, answer) => {
     const outcome = error ? { error: String(error) } : { answer: answer || null };
-    process.stdout.write(`${JSON.stringify(outcome)}\n`);
+    process.stdout.write(`${JSON.stringify(outcome)}\n`, () => {
+      if (command.do === 'stop') process.exit(0);
+    });
   });
 }).on('close', () => process.exit(0));

@@ -71,8 +71,14 @@ def told(instance):
 
 def unescaped(name):
     """Eureka's XML escapes metadata keys; this client hands the escaped ones on."""
-    letters = re.sub(r"_\.([0-9a-f]{4})", lambda escape: chr(int(escape[1], 16)), name)
-    return letters.replace("_-", "$").replace("__", "_")
+    units = re.sub(r"_(_|-|\.([0-9a-f]{4}))", unescaped_unit, name)
+    return units.encode("utf-16", "surrogatepass").decode("utf-16")
+
+
+def unescaped_unit(found):
+    if found[2]:
+        return chr(int(found[2], 16))
+    return {"_": "_", "-": "$"}[found[1]]
 
 
 COMMANDS = {
@@ -91,4 +97,6 @@ for line in sys.stdin:
     except Exception as error:
         outcome = {"error": f"{type(error).__name__}: {error}"}
     print(json.dumps(outcome), file=answers, flush=True)
-os._exit(0)  # The client's heartbeat thread would keep the process alive.
+    if request["do"] == "stop":
+        break
+os._exit(0)  # The client's heartbeat thread goes on for ever, and would register again.
