@@ -201,7 +201,8 @@ impl Source for Tier {
         };
         Ok(match self.of.fetch(key, attempt).await? {
             Fetched::Fresh(fresh) => fresh.ttl(ttl).into(),
-            other => other,
+            Fetched::Absent { .. } => Fetched::Absent { remember_for: Some(ttl) },
+            not_modified @ Fetched::NotModified { .. } => not_modified,
         })
     }
 

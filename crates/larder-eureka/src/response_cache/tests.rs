@@ -91,6 +91,17 @@ async fn with_a_timer_a_change_is_visible_at_the_next_multiple_of_the_interval()
 }
 
 #[tokio::test]
+async fn with_a_timer_a_new_application_is_visible_at_the_next_multiple() {
+    let bench = Bench::new(ReadOnlyTier::Timer(Duration::from_secs(5)));
+    assert_eq!(bench.text(Entity::app("web")).await, None);
+    bench.register("web", "i").await;
+    bench.hands.advance(Duration::from_millis(4_999));
+    assert_eq!(bench.text(Entity::app("web")).await, None);
+    bench.hands.advance(Duration::from_millis(1));
+    assert!(bench.shows(Entity::app("web"), "i").await);
+}
+
+#[tokio::test]
 async fn a_timer_longer_than_the_ttl_is_kept() {
     let bench = Bench::new(ReadOnlyTier::Timer(Duration::from_secs(3_600)));
     bench.text(Entity::Apps).await;
