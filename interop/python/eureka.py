@@ -5,12 +5,27 @@ import json
 import os
 import re
 import sys
+import threading
 
 from py_eureka_client import eureka_basic, eureka_client
 
 # The client logs to standard output, which belongs to the answers: let it go nowhere.
 answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+# The client shares an asyncio.Lock between the loops of two threads: a command that waits for a
+# heartbeat to release it is never woken. `stop` marks the instance as newer before it has registered
+# so, thus a heartbeat in between is refused, takes the lock, and `stop` hangs. So they take turns.
+turn = threading.Lock()
+heartbeat = eureka_client.EurekaClient._EurekaClient__heartbeat
+
+
+async def heartbeat_in_turn(client):
+    with turn:
+        await heartbeat(client)
+
+
+eureka_client.EurekaClient._EurekaClient__heartbeat = heartbeat_in_turn
 
 
 def start(command):
@@ -49,11 +64,13 @@ def lift_status(_command):
 
 
 def stop(_command):
+    turn.acquire()  # For good: the next heartbeat would register again.
     eureka_client.stop()
 
 
 def run(coroutine):
-    return eureka_client.get_event_loop().run_until_complete(coroutine)
+    with turn:
+        return eureka_client.get_event_loop().run_until_complete(coroutine)
 
 
 def told(instance):
