@@ -1,33 +1,37 @@
 //! The cache: the lookup story from the caller's side. It orchestrates and decides nothing.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::aftermath::Aftermath;
 use crate::clock::Time;
-use crate::engine::{Arrival, Engine, Outcome};
-use crate::entry::{Verdict, Versioned, judge};
-use crate::error::{Crowd, Error};
-use crate::flight::{Place, Round};
-use crate::load;
+use crate::engine::{Capabilities, Engine};
+use crate::entry::{Entry, Verdict, judge};
+use crate::error::Error;
+use crate::keep::Refresh;
+use crate::keep::batch::{Driver, Enlist, FetchMany};
+use crate::keep::watch::{Watch, follow};
 use crate::options::{Options, OutOfRange};
+use crate::pace::Rate;
 use crate::reply::{Origin, Reply};
 use crate::request::Request;
-use crate::source::{Attempt, Fetched, Fresh, Source};
+use crate::source::{Attempt, Fetched, Fresh, Removal, Source};
 use crate::stats::{Event, Stats};
+use crate::sweep;
+use crate::upstream::Upstream;
 
 /// A read-through cache of what `S` owns. Clones are handles on the same cache.
 ///
-/// Entries are bounded by weight, fetches and waiters by [`Limits`](crate::Limits). Dropping the last
-/// handle ends every fetch under way; [`close`](Self::close) also waits for their end.
+/// Entries are bounded by weight; fetches, waiters, keepers and subscriptions by
+/// [`Limits`](crate::Limits). Dropping the last handle ends all of its background work;
+/// [`close`](Self::close) also waits for the end.
 pub struct Cache<S: Source> {
-    engine: Arc<Engine<S>>,
+    pub(crate) engine: Arc<Engine<S>>,
     owner: Arc<Owner<S>>,
 }
 
-type Answer<S> = Result<Reply<<S as Source>::Value>, Error<<S as Source>::Error>>;
+pub(crate) type Answer<S> = Result<Reply<<S as Source>::Value>, Error<<S as Source>::Error>>;
 
 /// What became of a value put in from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,24 +47,66 @@ pub enum Put {
     Closed,
 }
 
-/// Flights hold the engine, so that its own drop would never come while one hangs.
+/// Tasks hold the engine, so that its own drop would never come while one lives.
 struct Owner<S: Source>(Arc<Engine<S>>);
 
-/// Where a request that found nothing fresh goes on.
-enum Way<S: Source> {
-    /// The value has arrived meanwhile.
-    Arrived(Reply<S::Value>),
-    /// Wait for this round.
-    Wait(Arc<Round<Outcome<S>>>),
-}
-
 impl<S: Source> Cache<S> {
-    /// Makes an empty cache. Fetches run on the tokio runtime that this is called in; outside of one
+    /// Makes an empty cache. Its tasks run on the tokio runtime that this is called in; outside of one
     /// it panics.
     pub fn new(source: S, options: Options) -> Result<Self, OutOfRange> {
+        let range = "for Cache::watching or Cache::batching only";
+        if matches!(options.refresh, Refresh::Watch { .. } | Refresh::Batch { .. }) {
+            return Err(OutOfRange { option: "refresh", range });
+        }
+        Self::with(source, options, Capabilities { follow: None, enlist: None })
+    }
+
+    fn with(
+        source: S,
+        options: Options,
+        capabilities: Capabilities<S>,
+    ) -> Result<Self, OutOfRange> {
         options.validate()?;
-        let engine = Arc::new(Engine::new(source, options));
+        let engine = Arc::new(Engine::new(source, options, capabilities));
+        if let Some(share) = &engine.options.share {
+            // Through a variable, to have it become a trait object.
+            let holder: std::sync::Weak<dyn crate::budget::Holder> =
+                Arc::<Engine<S>>::downgrade(&engine) as _;
+            share.join(holder);
+        }
+        engine.tasks.spawn(sweep::run(Arc::clone(&engine)));
         Ok(Self { owner: Arc::new(Owner(Arc::clone(&engine))), engine })
+    }
+
+    /// As [`new`](Self::new), for a source that can be watched; the options' way of refreshing is
+    /// [`Refresh::Watch`].
+    pub fn watching(source: S, options: Options) -> Result<Self, OutOfRange>
+    where
+        S: Watch,
+    {
+        if !matches!(options.refresh, Refresh::Watch { .. }) {
+            return Err(OutOfRange { option: "refresh", range: "Watch, for Cache::watching" });
+        }
+        Self::with(source, options, Capabilities { follow: Some(follow::<S>), enlist: None })
+    }
+
+    /// As [`new`](Self::new), for a source that can be asked about many keys at once; the options' way
+    /// of refreshing is [`Refresh::Batch`].
+    pub fn batching(source: S, options: Options) -> Result<Self, OutOfRange>
+    where
+        S: FetchMany,
+        S::Key: Ord,
+    {
+        let (enlist, desk) = Enlist::new();
+        if !matches!(options.refresh, Refresh::Batch { .. }) {
+            return Err(OutOfRange { option: "refresh", range: "Batch, for Cache::batching" });
+        }
+        let capabilities = Capabilities { follow: None, enlist: Some(enlist) };
+        let cache = Self::with(source, options, capabilities)?;
+        if let Some(driver) = Driver::new(Arc::clone(&cache.engine), desk) {
+            cache.engine.tasks.spawn(driver.run());
+        }
+        Ok(cache)
     }
 
     /// `key`'s value, from memory if it is fresh, or else from the source.
@@ -97,10 +143,15 @@ impl<S: Source> Cache<S> {
     /// The first step of the story. It returns two words, which travel in registers: a whole reply,
     /// handed on through an async fn's states, is copied twice, for half of the price of the lookup.
     #[inline]
-    fn look(&self, key: &S::Key, request: &Request) -> Option<(Arc<Versioned<S::Value>>, Time)> {
+    fn look(&self, key: &S::Key, request: &Request) -> Option<(Entry<S::Value>, Time)> {
         let engine = &*self.engine;
         let entry = engine.store.get(key)?;
         let now = engine.clock.coarse();
+        entry.touch(now);
+        if request.newer.is_some_and(|newer| entry.index() <= newer.min_index) {
+            // A cache that cannot wait for an index ignores it, on the long way round.
+            return None;
+        }
         match judge(entry.freshness(), request, Duration::ZERO, now) {
             Verdict::Fresh => {
                 engine.counters.count(Event::Hit);
@@ -110,7 +161,8 @@ impl<S: Source> Cache<S> {
         }
     }
 
-    /// Sets `key`'s value from outside. A fetch that is under way cannot undo it.
+    /// Sets `key`'s value from outside. A fetch that is under way cannot undo it. With an index, this is
+    /// also how a cache is populated before its first fetch: a keeper goes on from there.
     pub fn put(&self, key: &S::Key, value: impl Into<Fresh<S::Value>>) -> Put {
         self.insert(key, value.into(), |_| false)
     }
@@ -127,34 +179,73 @@ impl<S: Source> Cache<S> {
         fresh: Fresh<S::Value>,
         keep_old: impl FnOnce(&Engine<S>) -> bool,
     ) -> Put {
-        let engine = &*self.engine;
-        // Foreign code runs before the lock is taken.
-        let weight = engine.source.weigh(key, &fresh.value);
-        let entry = engine.entry(fresh, weight, engine.clock.now());
-        let mut shard = engine.flights.shard(key);
-        if engine.flights.is_closing() {
-            return Put::Closed;
-        }
-        if keep_old(engine) {
-            return Put::Present;
-        }
-        engine.advance(&mut shard, key);
-        if engine.publish(key, &entry) { Put::Stored } else { Put::TooHeavy }
+        self.engine.put(key, fresh, keep_old).0
     }
 
     /// Forgets `key`'s value; says whether there was one.
     ///
     /// Whoever asks after this gets a value whose fetch began after it. A fetch that is under way is
-    /// not disturbed: those who wait for it get its value, and nobody else.
+    /// not disturbed: those who wait for it get its value, and nobody else. A key that is subscribed is
+    /// fetched again at once.
     pub fn invalidate(&self, key: &S::Key) -> bool {
-        let mut shard = self.engine.flights.shard(key);
-        self.engine.advance(&mut shard, key);
-        self.engine.store.remove(key)
+        let mut aftermath = Aftermath::new();
+        let mut shard = self.engine.slots.shard(key);
+        let was_there = self.engine.forget(key, &mut shard, Removal::Invalidated, &mut aftermath);
+        drop(shard);
+        aftermath.settle(&self.engine);
+        was_there
+    }
+
+    /// Forgets the values of all keys that `chosen` picks, as [`invalidate`](Self::invalidate) does for
+    /// one; says how many there were. It looks at every key; `chosen` runs outside of every lock.
+    pub fn invalidate_where(&self, chosen: impl Fn(&S::Key) -> bool) -> usize {
+        let engine = &self.engine;
+        // First those that are loading: what lands after that is found in the store.
+        let mut keys = std::collections::HashSet::new();
+        engine.slots.each_shard(|shard| keys.extend(shard.keys().cloned()));
+        keys.extend(engine.store.keys());
+        keys.into_iter().filter(|key| chosen(key) && self.invalidate(key)).count()
     }
 
     /// Forgets every value, as [`invalidate`](Self::invalidate) does for one.
     pub fn invalidate_all(&self) {
-        self.engine.forget_all();
+        let engine = &*self.engine;
+        let mut aftermath = Aftermath::new();
+        // A flight that lands after its shard was visited is outdated; one that begins after that and
+        // lands before the store is cleared loses a good value, which costs a fetch.
+        engine.slots.each_shard(|shard| {
+            for slot in shard.values_mut() {
+                slot.rounds.outdate();
+                slot.topic.forget();
+                aftermath.wake(slot.topic.beacon.raise());
+            }
+        });
+        drop(engine.standings.retain(|standing| !standing.is_absent()));
+        for (key, entry) in engine.store.clear() {
+            aftermath.removed(key, entry, Removal::Invalidated);
+        }
+        aftermath.settle(engine);
+    }
+
+    /// Changes the [capacity](Options::capacity) while the cache runs; evicts what no longer fits.
+    /// Zero counts as 1.
+    pub fn resize(&self, capacity: u64) {
+        let gone = self.engine.store.resize(capacity.max(1));
+        self.engine.dispose(gone, Removal::Evicted, Event::Eviction);
+    }
+
+    /// Changes the [rate limit](Options::rate) while the cache runs, for every key from its next fetch
+    /// on; says whether it is another one now.
+    pub fn set_rate(&self, rate: Option<Rate>) -> Result<bool, OutOfRange> {
+        if rate.is_some_and(|rate| !rate.is_sensible()) {
+            return Err(OutOfRange { option: "rate", range: Rate::RANGE });
+        }
+        Ok(self.engine.set_rate(rate))
+    }
+
+    /// The system behind the source.
+    pub fn upstream(&self) -> &Upstream {
+        &self.engine.upstream
     }
 
     /// What the cache has done and what it holds.
@@ -162,140 +253,22 @@ impl<S: Source> Cache<S> {
         self.engine.stats()
     }
 
-    /// Releases everyone who waits with [`Error::Closed`], forgets every value, and returns when the
-    /// last task of this cache has ended. Requests from now on get the same error.
+    /// Releases everyone who waits with [`Error::Closed`], ends every subscription, forgets every value,
+    /// and returns when the last task of this cache has ended. Requests from now on get the same error.
     pub async fn close(&self) {
         self.engine.shut();
-        self.engine.flights.all_landed().await;
+        self.engine.tasks.all_ended().await;
         if let Some(ticker) = self.engine.take_ticker() {
             ticker.stop().await;
         }
-    }
-
-    /// Boxed and out of line, so that the future of a hit stays small.
-    #[cold]
-    #[inline(never)]
-    fn miss(
-        &self,
-        key: &S::Key,
-        request: Request,
-    ) -> Pin<Box<dyn Future<Output = Answer<S>> + Send + '_>> {
-        self.engine.counters.count(Event::Miss);
-        let key = key.clone();
-        Box::pin(async move {
-            let answer = match request.timeout {
-                // Cancel-safe: a caller's wait holds nothing but a place among the waiters.
-                Some(patience) => tokio::time::timeout(patience, self.load(&key, &request))
-                    .await
-                    .unwrap_or(Err(Error::Impatient(patience))),
-                None => self.load(&key, &request).await,
-            };
-            answer.or_else(|error| self.endure(&key, &request, error))
-        })
-    }
-
-    /// Waits for a value from the source that is young enough for the request.
-    async fn load(&self, key: &S::Key, request: &Request) -> Answer<S> {
-        let (reply, age_on_arrival) = self.wait(key, request, false).await?;
-        if age_on_arrival <= request.max_age {
-            return Ok(reply);
-        }
-        // The fetch was started by a caller who minded less, and the source is itself a cache. The
-        // second one is asked for this caller's bound; what it brings is the best there is.
-        self.wait(key, request, true).await.map(|(reply, _)| reply)
-    }
-
-    /// A reply, and how old the value was when it arrived: the time that the caller took to wake up
-    /// is not the source's.
-    async fn wait(
-        &self,
-        key: &S::Key,
-        request: &Request,
-        strict: bool,
-    ) -> Result<(Reply<S::Value>, Duration), Error<S::Error>> {
-        let chair = self.engine.flights.chair();
-        let _chair = chair.map_err(|crowd| self.overloaded(crowd))?;
-        match self.join(key, request, strict)? {
-            Way::Arrived(reply) => Ok((reply, Duration::ZERO)),
-            Way::Wait(round) => {
-                let Arrival { entry, at } = round.outcome().await?;
-                let age = Duration::from_millis(entry.freshness().age_ms(at));
-                Ok((Reply::new(entry, self.engine.clock.now(), Origin::Miss), age))
-            }
-        }
-    }
-
-    /// Joins the flight for `key`, and starts it if there is none.
-    fn join(
-        &self,
-        key: &S::Key,
-        request: &Request,
-        strict: bool,
-    ) -> Result<Way<S>, Error<S::Error>> {
-        let engine = &*self.engine;
-        let mut shard = engine.flights.shard(key);
-        if engine.flights.is_closing() {
-            return Err(Error::Closed);
-        }
-        let now = engine.clock.now();
-        // Look again. A caller that found nothing may get here after the flight that it should have
-        // joined has landed: without a second look it would start another one.
-        if let Some(entry) = engine.store.get(key)
-            && judge(entry.freshness(), request, Duration::ZERO, now) == Verdict::Fresh
-        {
-            return Ok(Way::Arrived(Reply::new(entry, now, Origin::Hit)));
-        }
-        if let Some(trouble) = engine.troubles.get(key)
-            && let Some(error) = trouble.answer(request.max_age, now)
-        {
-            engine.counters.count(Event::Negative);
-            return Err(error);
-        }
-        let place = engine.flights.join(&mut shard, key, request.max_age, strict);
-        drop(shard);
-        match place.map_err(|crowd| self.overloaded(crowd))? {
-            Place::Joined(round) => {
-                engine.counters.count(Event::Join);
-                Ok(Way::Wait(round))
-            }
-            Place::Leading(round, seat) => {
-                load::start(&self.engine, key, request.max_age, seat);
-                Ok(Way::Wait(round))
-            }
-        }
-    }
-
-    /// The last good value with the error beside it, or else the error.
-    fn endure(&self, key: &S::Key, request: &Request, error: Error<S::Error>) -> Answer<S> {
-        let engine = &*self.engine;
-        // An absence is an answer, not a failure; a closed cache has no values.
-        if matches!(error, Error::Absent | Error::Closed) {
-            return Err(error);
-        }
-        let Some(entry) = engine.store.get(key) else { return Err(error) };
-        let now = engine.clock.now();
-        match judge(entry.freshness(), request, engine.options.stale_if_error, now) {
-            Verdict::Fresh => Ok(Reply::new(entry, now, Origin::Hit)),
-            Verdict::Stale => {
-                engine.counters.count(Event::Stale);
-                Ok(Reply::new(entry, now, Origin::Stale(Arc::new(error))))
-            }
-            Verdict::Expired => Err(error),
-        }
-    }
-
-    #[cold]
-    fn overloaded(&self, crowd: Crowd) -> Error<S::Error> {
-        self.engine.counters.count(Event::Overloaded);
-        Error::Overloaded(crowd)
     }
 }
 
 /// A cache is itself a source: of the tier above it.
 ///
 /// A value keeps its age on the way up, so that the bounds of the caller above hold for both tiers
-/// together. A stale value is not passed on: the tier above gets the error, and puts it beside its own
-/// last good value.
+/// together. A blocking fetch of the tier above waits here for the index. A stale value is not passed
+/// on: the tier above gets the error, and puts it beside its own last good value.
 impl<S: Source> Source for Cache<S>
 where
     S::Value: Clone,
@@ -311,7 +284,13 @@ where
     ) -> Result<Fetched<S::Value>, Error<S::Error>> {
         let mut request = Request::DEFAULT.stale_if_error(Duration::ZERO);
         request.max_age = attempt.max_age();
+        if let Some(wait) = attempt.wait() {
+            request = request.min_index(wait.past, wait.at_most);
+        }
         match self.get_with(key, &request).await {
+            Ok(reply) if matches!(reply.origin(), Origin::Unchanged) => {
+                Ok(Fetched::NotModified { ttl: None })
+            }
             Ok(reply) => {
                 let fresh = Fresh::new(S::Value::clone(&reply));
                 Ok(fresh.index(reply.index()).age(reply.age()).into())
@@ -323,6 +302,10 @@ where
 
     fn weigh(&self, key: &S::Key, value: &S::Value) -> u64 {
         self.engine.source.weigh(key, value)
+    }
+
+    fn is_same(&self, before: &S::Value, after: &S::Value) -> bool {
+        self.engine.source.is_same(before, after)
     }
 }
 

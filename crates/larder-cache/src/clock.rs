@@ -82,6 +82,11 @@ impl Clock {
         (clock.clone(), Hands(clock))
     }
 
+    /// Whether the two are handles on one clock, so that their moments can be compared.
+    pub fn is_the_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The last tick: behind [`now`](Self::now) by at most the ticker's period. One relaxed load.
     pub fn coarse(&self) -> Time {
         Time(self.0.tick.load(Ordering::Relaxed))
@@ -141,6 +146,12 @@ impl Ticker {
                 tokio::time::sleep(period).await;
             }
         }))
+    }
+
+    /// As [`start`](Self::start), for a cache's own clock. The interleaving tests have no runtime to
+    /// tick on, and time stands still in them.
+    pub(crate) fn start_unless_modelled(clock: Clock) -> Option<Self> {
+        (!cfg!(shuttle)).then(|| Self::start(clock, Self::PERIOD))
     }
 
     /// Stops the tick and waits for its task to end.

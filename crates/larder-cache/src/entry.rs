@@ -2,20 +2,34 @@
 //!
 //! Pure: `now` is an argument.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::{Time, millis};
 use crate::request::Request;
 
+/// A shared entry. Nothing ever holds one weakly, so it needs no second counter.
+pub(crate) type Entry<V> = triomphe::Arc<Versioned<V>>;
+
+/// `vouched_ms` while the source vouches all the time, as it does for a value that it would tell us
+/// about if it changed.
+const ALWAYS: i64 = i64::MAX;
+
+/// Reads are remembered to within 64 ms, which lets four bytes tell eight years.
+const READ_SHIFT: u32 = 6;
+
 /// One value with what is known about it, replaced whole; only its freshness moves, when the source
-/// says "not modified".
+/// says "not modified", and the moment of its last read.
 #[derive(Debug)]
 pub(crate) struct Versioned<V> {
     vouched_ms: AtomicI64,
     fresh_until: AtomicU64,
+    /// As callers see it: it never goes backwards.
     index: u64,
-    weight: u64,
+    /// How far that is ahead of the source's own index, which may start again from a lower one.
+    lead: u64,
+    weight: u32,
+    read_at: AtomicU32,
     value: V,
 }
 
@@ -66,19 +80,28 @@ impl Freshness {
         Self { vouched_ms: now_ms.saturating_sub(age), fresh_until: now.after(ttl) }
     }
 
+    /// Of a value that the source would tell us about if it changed.
+    const CONNECTED: Self = Self { vouched_ms: ALWAYS, fresh_until: Time::MAX };
+
     /// Milliseconds since the source last vouched for the value.
     pub(crate) fn age_ms(self, now: Time) -> u64 {
+        if self.vouched_ms == ALWAYS {
+            return 0;
+        }
         now.as_millis().saturating_add_signed(self.vouched_ms.saturating_neg())
     }
 }
 
 impl<V> Versioned<V> {
-    pub(crate) fn new(value: V, index: u64, weight: u64, freshness: Freshness) -> Self {
+    /// A value whose source says `index`; `lead` is how far callers' indexes are ahead of that.
+    pub(crate) fn new(value: V, index: u64, lead: u64, weight: u32, freshness: Freshness) -> Self {
         Self {
             vouched_ms: AtomicI64::new(freshness.vouched_ms),
             fresh_until: AtomicU64::new(freshness.fresh_until.as_millis()),
-            index,
+            index: index.saturating_add(lead),
+            lead,
             weight,
+            read_at: AtomicU32::new(0),
             value,
         }
     }
@@ -87,12 +110,27 @@ impl<V> Versioned<V> {
         &self.value
     }
 
+    /// The index that callers see.
     pub(crate) fn index(&self) -> u64 {
         self.index
     }
 
+    /// The index that the source sees.
+    pub(crate) fn source_index(&self) -> u64 {
+        self.index - self.lead
+    }
+
+    /// How far the index that callers see must be ahead of the source's, when the source says `index`
+    /// next: more than now, if that has gone backwards.
+    pub(crate) fn next_lead(&self, index: u64) -> u64 {
+        if index >= self.source_index() {
+            return self.lead;
+        }
+        self.index.saturating_add(1).saturating_sub(index)
+    }
+
     pub(crate) fn weight(&self) -> u64 {
-        self.weight
+        u64::from(self.weight)
     }
 
     pub(crate) fn freshness(&self) -> Freshness {
@@ -110,6 +148,58 @@ impl<V> Versioned<V> {
         self.vouched_ms.store(freshness.vouched_ms, Ordering::Relaxed);
         self.fresh_until.store(freshness.fresh_until.as_millis(), Ordering::Relaxed);
     }
+
+    /// From now on the source would tell us if the value changed.
+    pub(crate) fn connect(&self) {
+        self.vouch(Freshness::CONNECTED);
+    }
+
+    /// The source no longer would: the last contact was at `since`. Does nothing to an entry that was
+    /// not connected.
+    pub(crate) fn disconnect(&self, since: Time, ttl: Duration) {
+        if self.is_connected() {
+            self.vouch(Freshness::new(since, Duration::ZERO, ttl));
+        }
+    }
+
+    pub(crate) fn fresh_until(&self) -> Time {
+        self.freshness().fresh_until
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.vouched_ms.load(Ordering::Relaxed) == ALWAYS
+    }
+
+    /// When the source last vouched for the value; at the earliest the clock's beginning.
+    pub(crate) fn vouched_at(&self, now: Time) -> Time {
+        let age = Duration::from_millis(self.freshness().age_ms(now));
+        Time::ZERO.after(now.since(Time::ZERO).saturating_sub(age))
+    }
+
+    /// Remembers a read. A store only once in a while, so that readers on several cores do not take
+    /// the line from each other for this.
+    #[inline]
+    pub(crate) fn touch(&self, now: Time) {
+        let tick = tick(now);
+        if self.read_at.load(Ordering::Relaxed) != tick {
+            self.read_at.store(tick, Ordering::Relaxed);
+        }
+    }
+
+    /// When it was last read, or not long before.
+    pub(crate) fn read_at(&self) -> Time {
+        Time::from_millis(u64::from(self.read_at.load(Ordering::Relaxed)) << READ_SHIFT)
+    }
+
+    /// This entry replaces `old`, which does not make it read.
+    pub(crate) fn inherit_read(&self, old: &Self) {
+        self.read_at.store(old.read_at.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "eight years from the clock's beginning")]
+fn tick(now: Time) -> u32 {
+    (now.as_millis() >> READ_SHIFT) as u32
 }
 
 #[cfg(test)]
@@ -191,5 +281,39 @@ mod tests {
             prop_assert!(judged(&wide, now) <= judged(&wide, now + later));
             prop_assert!(judged(&wide, now) <= judged(&narrow, now));
         }
+    }
+
+    #[test]
+    fn a_connected_entry_has_no_age_until_contact_is_lost() {
+        let entry = Versioned::new((), 7, 0, 1, Freshness::new(at(1), secs(0), secs(10)));
+        entry.connect();
+        assert_eq!(judge(entry.freshness(), &Request::DEFAULT, secs(5), at(9_999)), Verdict::Fresh);
+        assert_eq!(entry.freshness().age_ms(at(9_999)), 0);
+        entry.disconnect(at(100), secs(10));
+        assert_eq!(entry.freshness().age_ms(at(103)), 3_000);
+        assert_eq!(judge(entry.freshness(), &Request::DEFAULT, secs(5), at(110)), Verdict::Stale);
+        entry.disconnect(at(200), secs(10));
+        assert_eq!(entry.freshness().age_ms(at(103)), 3_000, "it was lost before");
+    }
+
+    #[test]
+    fn the_index_that_callers_see_never_goes_backwards() {
+        let freshness = Freshness::new(at(1), secs(0), secs(10));
+        let mut entry = Versioned::new((), 0, 0, 1, freshness);
+        let mut seen = Vec::new();
+        for index in [5, 9, 3, 4, 4, 1, 100] {
+            entry = Versioned::new((), index, entry.next_lead(index), 1, freshness);
+            assert_eq!(entry.source_index(), index);
+            seen.push(entry.index());
+        }
+        assert_eq!(seen, [5, 9, 10, 11, 11, 12, 111]);
+    }
+
+    #[test]
+    fn a_read_is_remembered_to_within_64_ms() {
+        let entry = Versioned::new((), 0, 0, 1, Freshness::new(at(1), secs(0), secs(10)));
+        entry.touch(Time::from_millis(123_456));
+        let missing = 123_456 - entry.read_at().as_millis();
+        assert!(missing < 64, "{missing}");
     }
 }

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use crate::backoff::Backoff;
+use crate::budget::Share;
 use crate::clock::Clock;
+use crate::keep::Refresh;
+use crate::pace::Rate;
+use crate::upstream::Upstream;
 
 /// How a cache behaves for all its callers. Change the fields of [`Options::default`].
 #[derive(Debug, Clone)]
@@ -50,6 +54,30 @@ pub struct Options {
     pub fetch_timeout: Duration,
     /// How long a key that keeps failing is left alone.
     pub backoff: Backoff,
+    /// How entries are kept fresh in the background.
+    ///
+    /// Defaults to: [`Refresh::OnDemand`].
+    pub refresh: Refresh,
+    /// For how long after its last read an entry is kept: then its keeper ends, and it leaves the
+    /// cache. Also how long a keeper outlives its last subscription, in a cache that keeps what is
+    /// read. Entries without a keeper are swept out within a quarter more.
+    ///
+    /// Defaults to: 20 min, as for Consul's materialized views. Range: from 1 ms; `Duration::MAX` is
+    /// for ever.
+    pub idle: Duration,
+    /// How often one key may be fetched, whoever causes it. It can be
+    /// [changed](crate::Cache::set_rate) while the cache runs.
+    ///
+    /// Defaults to: [`Rate::default`]. `None` is no limit.
+    pub rate: Option<Rate>,
+    /// The system that the source asks, if it is shared with other caches.
+    ///
+    /// Defaults to: none, that is, one of its own. Its clock must be the cache's clock.
+    pub upstream: Option<Upstream>,
+    /// The cache's part of a weight budget that it has in common with other caches.
+    ///
+    /// Defaults to: none. The cache's own `capacity` holds as well.
+    pub share: Option<Share>,
     /// How many callers and fetches there may be.
     pub limits: Limits,
     /// The clock to live by. A cache without one makes its own and owns the task that moves it.
@@ -66,15 +94,29 @@ pub struct Limits {
     ///
     /// Defaults to: 10,000. Range: 1 to 1,000,000.
     pub flights: u32,
-    /// Callers waiting for a fetch. Beyond it, the same.
+    /// Callers waiting for a fetch, or for an index to pass. Beyond it, the same.
     ///
     /// Defaults to: 100,000. Range: 1 to 1,000,000.
     pub waiters: u32,
-    /// Keys of which it is remembered that they are absent, or failing and backing off. Beyond it,
-    /// the least asked for are forgotten, and their next request asks the source.
+    /// Keys of which it is remembered that they are absent, failing and backing off, or fetched often.
+    /// Beyond it, the least asked for are forgotten, and their next request asks the source.
     ///
     /// Defaults to: 10,000. Range: 1 to 1,000,000.
     pub troubles: u32,
+    /// Keys that are kept fresh in the background at a time, each by a task. Beyond it, entries are
+    /// fetched on demand, and a subscription gets an error.
+    ///
+    /// Defaults to: 100,000. Range: 1 to 10,000,000.
+    pub keepers: u32,
+    /// Subscriptions at a time. Beyond it, an error.
+    ///
+    /// Defaults to: 1,000,000. Range: 1 to 10,000,000.
+    pub subscriptions: u32,
+    /// Items of one list that is being built from a stream of changes. Beyond it, the stream counts as
+    /// failed.
+    ///
+    /// Defaults to: 1,000,000. Range: 1 to 100,000,000.
+    pub listed: u32,
 }
 
 impl Default for Options {
@@ -89,8 +131,26 @@ impl Default for Options {
             error_ttl: Duration::ZERO,
             fetch_timeout: Duration::from_secs(10),
             backoff: Backoff::default(),
-            limits: Limits { flights: 10_000, waiters: 100_000, troubles: 10_000 },
+            refresh: Refresh::OnDemand,
+            idle: Duration::from_secs(20 * 60),
+            rate: Some(Rate::default()),
+            upstream: None,
+            share: None,
+            limits: Limits::default(),
             clock: None,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            flights: 10_000,
+            waiters: 100_000,
+            troubles: 10_000,
+            keepers: 100_000,
+            subscriptions: 1_000_000,
+            listed: 1_000_000,
         }
     }
 }
@@ -99,7 +159,9 @@ impl Options {
     /// Says which option is out of its range, if any.
     pub fn validate(&self) -> Result<(), OutOfRange> {
         let counts = 1..=1_000_000;
+        let (many, listed) = (1..=10_000_000, 1..=100_000_000);
         let tick = Duration::from_millis(1);
+        let rate = self.rate.is_none_or(Rate::is_sensible);
         let backoff = tick <= self.backoff.base && self.backoff.base <= self.backoff.cap;
         let checks = [
             ("capacity", "from 1", self.capacity >= 1),
@@ -110,10 +172,41 @@ impl Options {
             ("limits.flights", "1 to 1,000,000", counts.contains(&self.limits.flights)),
             ("limits.waiters", "1 to 1,000,000", counts.contains(&self.limits.waiters)),
             ("limits.troubles", "1 to 1,000,000", counts.contains(&self.limits.troubles)),
+            ("limits.keepers", "1 to 10,000,000", many.contains(&self.limits.keepers)),
+            ("limits.subscriptions", "1 to 10,000,000", many.contains(&self.limits.subscriptions)),
+            ("limits.listed", "1 to 100,000,000", listed.contains(&self.limits.listed)),
+            ("refresh", "see each way's fields", self.is_refresh_sensible()),
+            ("idle", "from 1 ms", self.idle >= tick),
+            ("rate", Rate::RANGE, rate),
+            ("clock", "that of the upstream, if both are given", self.is_clock_shared()),
         ];
         match checks.into_iter().find(|(.., right)| !right) {
             Some((option, range, _)) => Err(OutOfRange { option, range }),
             None => Ok(()),
+        }
+    }
+}
+
+impl Options {
+    fn is_refresh_sensible(&self) -> bool {
+        let tick = Duration::from_millis(1);
+        match self.refresh {
+            Refresh::OnDemand | Refresh::Pushed => true,
+            Refresh::Poll { every } => (tick..=self.ttl).contains(&every),
+            Refresh::Blocking { wait } => wait >= tick,
+            Refresh::Watch { idle_timeout } => idle_timeout >= tick,
+            Refresh::Batch { every, size, parallel } => {
+                (tick..=self.ttl).contains(&every)
+                    && (1..=100_000).contains(&size)
+                    && (1..=1_000).contains(&parallel)
+            }
+        }
+    }
+
+    fn is_clock_shared(&self) -> bool {
+        match (&self.upstream, &self.clock) {
+            (Some(upstream), Some(clock)) => upstream.clock().is_the_same(clock),
+            _ => true,
         }
     }
 }
@@ -140,7 +233,7 @@ mod tests {
     #[test]
     fn every_bad_value_is_named() {
         type Spoil = fn(&mut Options);
-        let bad: [(&str, Spoil); 11] = [
+        let bad: [(&str, Spoil); 22] = [
             ("capacity", |o| o.capacity = 0),
             ("expected_entries", |o| o.expected_entries = 0),
             ("ghost_allocation", |o| o.ghost_allocation = 1.01),
@@ -152,6 +245,20 @@ mod tests {
             ("limits.flights", |o| o.limits.flights = 1_000_001),
             ("limits.waiters", |o| o.limits.waiters = 0),
             ("limits.troubles", |o| o.limits.troubles = 0),
+            ("limits.keepers", |o| o.limits.keepers = 0),
+            ("limits.subscriptions", |o| o.limits.subscriptions = 0),
+            ("limits.listed", |o| o.limits.listed = 0),
+            ("refresh", |o| o.refresh = Refresh::Poll { every: Duration::ZERO }),
+            ("refresh", |o| o.refresh = Refresh::Poll { every: o.ttl * 2 }),
+            ("refresh", |o| o.refresh = Refresh::Blocking { wait: Duration::ZERO }),
+            ("refresh", |o| o.refresh = Refresh::Watch { idle_timeout: Duration::ZERO }),
+            ("refresh", |o| o.refresh = Refresh::Batch { every: o.ttl, size: 0, parallel: 1 }),
+            ("idle", |o| o.idle = Duration::ZERO),
+            ("rate", |o| o.rate = Some(Rate { burst: 0, per_second: 1.0 })),
+            ("clock", |o| {
+                o.clock = Some(Clock::by_hand(0).0);
+                o.upstream = Some(Upstream::new(Clock::by_hand(0).0));
+            }),
         ];
         for (option, spoil) in bad {
             let mut options = Options::default();

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Time;
-use crate::entry::Versioned;
+use crate::entry::Entry;
 
 /// A value from the cache. Dereferences to the value; cheap to make and to clone.
 ///
 /// The value stays alive as long as the reply, whatever happens to the entry.
 pub struct Reply<V> {
-    entry: Arc<Versioned<V>>,
+    entry: Entry<V>,
     age_ms: u64,
     origin: Origin,
 }
@@ -22,14 +22,16 @@ pub struct Reply<V> {
 pub enum Origin {
     /// From memory, fresh enough for the request.
     Hit,
-    /// From the source, by a fetch that this request started or joined.
+    /// From the source, by a fetch that this request started or joined, or whose value it waited for.
     Miss,
+    /// From memory: nothing newer than the [`min_index`](crate::Request::min_index) came in time.
+    Unchanged,
     /// From memory, no longer fresh enough, because of this error; a [`crate::Error`] of the cache.
     Stale(Arc<dyn std::error::Error + Send + Sync>),
 }
 
 impl<V> Reply<V> {
-    pub(crate) fn new(entry: Arc<Versioned<V>>, now: Time, origin: Origin) -> Self {
+    pub(crate) fn new(entry: Entry<V>, now: Time, origin: Origin) -> Self {
         let age_ms = entry.freshness().age_ms(now);
         Self { entry, age_ms, origin }
     }
@@ -40,7 +42,9 @@ impl<V> Reply<V> {
         Duration::from_millis(self.age_ms)
     }
 
-    /// The owner's change counter for this value; 0 if the source does not count.
+    /// The owner's change counter for this value; 0 if the source does not count. It never goes
+    /// backwards: when the owner's does, as after a restored backup, the cache goes on counting from
+    /// where it was.
     pub fn index(&self) -> u64 {
         self.entry.index()
     }
@@ -54,7 +58,7 @@ impl<V> Reply<V> {
     pub fn error(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
         match &self.origin {
             Origin::Stale(error) => Some(error.as_ref()),
-            Origin::Hit | Origin::Miss => None,
+            Origin::Hit | Origin::Miss | Origin::Unchanged => None,
         }
     }
 }
@@ -69,7 +73,7 @@ impl<V> Deref for Reply<V> {
 
 impl<V> Clone for Reply<V> {
     fn clone(&self) -> Self {
-        Self { entry: Arc::clone(&self.entry), age_ms: self.age_ms, origin: self.origin.clone() }
+        Self { entry: Entry::clone(&self.entry), age_ms: self.age_ms, origin: self.origin.clone() }
     }
 }
 

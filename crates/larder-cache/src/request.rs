@@ -9,12 +9,20 @@ pub struct Request {
     pub(crate) max_age: Duration,
     pub(crate) stale_if_error: Duration,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) newer: Option<Newer>,
+}
+
+/// What a parked caller waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Newer {
+    pub(crate) min_index: u64,
+    pub(crate) wait: Duration,
 }
 
 impl Request {
     /// Narrows nothing.
     pub const DEFAULT: Self =
-        Self { max_age: Duration::MAX, stale_if_error: Duration::MAX, timeout: None };
+        Self { max_age: Duration::MAX, stale_if_error: Duration::MAX, timeout: None, newer: None };
 
     /// Asks for a value younger than `max_age`. Zero asks the source in any case.
     ///
@@ -33,6 +41,29 @@ impl Request {
     #[must_use]
     pub fn stale_if_error(mut self, bound: Duration) -> Self {
         self.stale_if_error = bound;
+        self
+    }
+
+    /// Asks the source in any case, and accepts nothing but its answer: if it fails, that is the
+    /// answer. The same as a [`max_age`](Self::max_age) and a [`stale_if_error`](Self::stale_if_error)
+    /// of zero.
+    #[must_use]
+    pub fn must_revalidate(self) -> Self {
+        self.max_age(Duration::ZERO).stale_if_error(Duration::ZERO)
+    }
+
+    /// Waits for a value whose index is greater than `index`, for at most `wait`. It wakes exactly when
+    /// the index passes, when the time is over, or when the cache closes; after the time is over it gets
+    /// the value as it is, with [`Origin::Unchanged`](crate::Origin::Unchanged). While the source fails
+    /// it goes on waiting, unless there is no value: then it gets the error.
+    ///
+    /// A cache that refreshes [on demand](crate::Refresh::OnDemand) could not notice a change, and
+    /// ignores this, as Consul's agent cache does.
+    ///
+    /// Defaults to: not waiting.
+    #[must_use]
+    pub fn min_index(mut self, index: u64, wait: Duration) -> Self {
+        self.newer = Some(Newer { min_index: index, wait });
         self
     }
 

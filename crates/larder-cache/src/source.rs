@@ -2,10 +2,9 @@
 
 use std::future::Future;
 use std::hash::Hash;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::entry::Versioned;
+use crate::entry::Entry;
 
 /// The owner of the values, asked when the cache has none that is fresh enough.
 ///
@@ -52,26 +51,105 @@ pub trait Source: Send + Sync + 'static {
         let _ = (key, value);
         1
     }
+
+    /// Whether `after` says the same as `before`, so that subscribers need not hear of it. Asked when a
+    /// fetch brings a value although there is one.
+    ///
+    /// Defaults to: never, that is, every value that is fetched counts as a change. A source that is
+    /// polled and cannot answer [`Fetched::NotModified`] should compare. In a cache that refreshes by
+    /// [blocking fetches](crate::Refresh::Blocking), an equal index says the same in any case.
+    fn is_same(&self, before: &Self::Value, after: &Self::Value) -> bool {
+        let _ = (before, after);
+        false
+    }
+
+    /// What an error says about whom.
+    ///
+    /// Defaults to: [`Blame::Entry`].
+    fn blame(&self, error: &Self::Error) -> Blame {
+        let _ = error;
+        Blame::Entry
+    }
+
+    /// Hears of every value that leaves the cache, after it has left and outside of every lock. It runs
+    /// on whichever task caused the removal, so it should be quick. A panic in it is caught.
+    ///
+    /// Defaults to: nothing.
+    fn removed(&self, key: &Self::Key, value: &Self::Value, cause: Removal) {
+        let _ = (key, value, cause);
+    }
+}
+
+/// What a failed fetch says about whom; see [`Source::blame`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// This key failed, and may succeed the next time: it backs off.
+    Entry,
+    /// The whole [`Upstream`](crate::Upstream) could not be reached, or is out of order. A fetch that
+    /// takes too long counts as this.
+    Upstream,
+    /// The source refuses this key for good, as when a token was revoked: nothing in the background
+    /// asks again, the value stays, and the next caller who finds it stale tries once more after the
+    /// longest back-off.
+    Refusal,
+}
+
+/// Why a value left the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// Another value took its place.
+    Replaced,
+    /// It made room for others.
+    Evicted,
+    /// It was heavier than a shard, or took the place of one that was not.
+    TooHeavy,
+    /// It was invalidated.
+    Invalidated,
+    /// The owner says that there is no such thing any more.
+    Absent,
+    /// Nobody had read it for the cache's [idle time](crate::Options::idle).
+    Idle,
+    /// It was too old to be served even while the source fails.
+    Expired,
+    /// The cache was closed.
+    Closed,
 }
 
 /// What a source is told about the fetch that it is asked for.
 #[derive(Debug)]
 pub struct Attempt<V> {
-    pub(crate) previous: Option<Arc<Versioned<V>>>,
+    pub(crate) previous: Option<Entry<V>>,
     pub(crate) max_age: Duration,
+    pub(crate) wait: Option<Wait>,
     pub(crate) time_allowed: Duration,
+}
+
+/// What a blocking fetch waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait {
+    /// The index that must be passed: that of the previous value, as the source gave it.
+    pub past: u64,
+    /// For how long to wait for that at most. Then the source answers with what it has, or with
+    /// [`Fetched::NotModified`].
+    pub at_most: Duration,
 }
 
 impl<V> Attempt<V> {
     /// The value that the cache still has, fresh or not. Without one, [`Fetched::NotModified`] is an
     /// error.
     pub fn previous(&self) -> Option<&V> {
-        self.previous.as_deref().map(Versioned::value)
+        self.previous.as_deref().map(crate::entry::Versioned::value)
     }
 
     /// The index that came with the [`previous`](Self::previous) value.
     pub fn previous_index(&self) -> Option<u64> {
-        self.previous.as_deref().map(Versioned::index)
+        self.previous.as_deref().map(crate::entry::Versioned::source_index)
+    }
+
+    /// Whether to wait for something new before answering. Only a cache that refreshes by
+    /// [blocking fetches](crate::Refresh::Blocking) asks for this, and only once it has a value.
+    pub fn wait(&self) -> Option<Wait> {
+        self.wait
     }
 
     /// How old an answer may be for the caller who started this fetch: a source that is itself a

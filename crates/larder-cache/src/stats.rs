@@ -6,10 +6,15 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::engine::Engine;
+use crate::source::Source;
 
 /// What a cache has done since it was made, and what it holds now. Lanes are read one after another:
 /// the numbers of one snapshot may be some events apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Stats {
     /// Requests answered from memory, fresh.
     pub hits: u64,
@@ -36,18 +41,90 @@ pub struct Stats {
     pub timed_out: u64,
     /// Fetches that panicked.
     pub panicked: u64,
+    /// Fetches that the source [refused for good](crate::Blame::Refusal); they count as failed, too.
+    pub refusals: u64,
     /// Entries evicted to make room.
     pub evictions: u64,
+    /// Entries that left because nobody had read them for the idle time.
+    pub idle: u64,
+    /// Entries that left because they were too old to be served even while the source fails.
+    pub expired: u64,
     /// Values that were not kept because they are heavier than a shard.
     pub refused: u64,
+    /// Requests that waited for an index to pass.
+    pub parked: u64,
+    /// Events that a source's streams brought.
+    pub streamed: u64,
+    /// Panics of [`Source::removed`](crate::Source::removed) and of callbacks.
+    pub listener_panics: u64,
     /// Entries held now.
     pub entries: u64,
     /// Their weight now.
     pub weight: u64,
-    /// Fetches under way now.
+    /// The weight that they may have.
+    pub capacity: u64,
+    /// Fetches under way now that callers asked for.
     pub flights: u64,
     /// Callers waiting now.
     pub waiters: u64,
+    /// Subscriptions now.
+    pub subscriptions: u64,
+    /// Keys kept fresh in the background now.
+    pub keepers: Keepers,
+    /// For how long the source's upstream has been down; `None` if it is up.
+    pub upstream_down_for: Option<Duration>,
+}
+
+/// The keepers of a cache, by what they do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keepers {
+    /// All of them.
+    pub total: u64,
+    /// Those that wait at the source or follow its stream: their values have no age.
+    pub connected: u64,
+    /// Those whose last fetch or stream failed: they back off, or try again, and their values grow old.
+    pub failing: u64,
+}
+
+impl<S: Source> Engine<S> {
+    pub(crate) fn stats(&self) -> Stats {
+        let total = |event| self.counters.total(event);
+        let crowds = &self.crowds;
+        Stats {
+            hits: total(Event::Hit),
+            misses: total(Event::Miss),
+            stale: total(Event::Stale),
+            negative: total(Event::Negative),
+            joins: total(Event::Join),
+            overloaded: total(Event::Overloaded),
+            fetched: total(Event::Fetched),
+            unmodified: total(Event::Unmodified),
+            absent: total(Event::Absent),
+            failed: total(Event::Failed),
+            timed_out: total(Event::TimedOut),
+            panicked: total(Event::Panicked),
+            refusals: total(Event::Refusal),
+            evictions: total(Event::Eviction),
+            idle: total(Event::Idle),
+            expired: total(Event::Expired),
+            refused: total(Event::Refused),
+            parked: total(Event::Parked),
+            streamed: total(Event::Streamed),
+            listener_panics: total(Event::ListenerPanic),
+            entries: self.store.len() as u64,
+            weight: self.store.weight(),
+            capacity: self.store.capacity(),
+            flights: crowds.flights.taken(),
+            waiters: crowds.waiters.taken(),
+            subscriptions: crowds.subscriptions.taken(),
+            keepers: Keepers {
+                total: crowds.keepers.taken(),
+                connected: crowds.connected.load(Ordering::Relaxed) as u64,
+                failing: crowds.failing.load(Ordering::Relaxed) as u64,
+            },
+            upstream_down_for: self.upstream.down_for(),
+        }
+    }
 }
 
 /// What is counted.
@@ -66,11 +143,17 @@ pub(crate) enum Event {
     Failed,
     TimedOut,
     Panicked,
+    Refusal,
     Eviction,
+    Idle,
+    Expired,
     Refused,
+    Parked,
+    Streamed,
+    ListenerPanic,
 }
 
-const EVENTS: usize = Event::Refused as usize + 1;
+const EVENTS: usize = Event::ListenerPanic as usize + 1;
 
 /// Lanes for so many threads at a time; any further ones share the last lane.
 const LANES: usize = 32;
@@ -78,7 +161,7 @@ const SHARED: usize = LANES - 1;
 /// Not yet asked for a lane.
 const UNKNOWN: usize = usize::MAX;
 
-/// Two cache lines, because processors fetch them in pairs.
+/// Whole pairs of cache lines, because processors fetch them so.
 #[repr(align(128))]
 #[derive(Default)]
 struct Lane([AtomicU64; EVENTS]);

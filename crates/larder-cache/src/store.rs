@@ -1,11 +1,14 @@
 //! The bounded store: `quick_cache` (S3-FIFO-like, sharded) behind the few calls that the engine needs.
 
+use std::cell::RefCell;
 use std::hash::Hash;
-use std::marker::PhantomData;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
+
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
 
 /// The part of a shard that a single value may fill; the rest is for newcomers on probation.
 const HOT_ALLOCATION: f64 = 0.97;
@@ -17,19 +20,26 @@ pub(crate) trait Weighted: Clone {
 }
 
 /// A map of bounded weight that evicts the least valuable entries.
+///
+/// What it evicts or replaces it hands back, to be dropped outside of its locks: that runs code of the
+/// value's author, who may ask the cache something.
 pub(crate) struct Store<K, T> {
     cache: Cache<K, T, ByWeight, RandomState, Evictions<K, T>>,
-    heaviest: u64,
+    /// Held while the capacity changes.
+    resizing: Mutex<()>,
+    sink: Arc<Sink<K, T>>,
+    heaviest: AtomicU64,
 }
 
 /// What became of an entry given to the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Admission {
-    /// It is in, and this many others are out.
-    Admitted { evicted: u64 },
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Admission<K, T> {
+    /// It is in, and these others are out: one of them may be the one that it replaced.
+    Admitted(Vec<(K, T)>),
     /// It is heavier than a shard may hold, and nothing was evicted for it. The key has no entry now:
-    /// the one that it had is outdated.
-    TooHeavy,
+    /// the one that it had is outdated, and is handed back.
+    TooHeavy(Option<(K, T)>),
 }
 
 impl<K: Hash + Eq + Clone, T: Weighted> Store<K, T> {
@@ -41,45 +51,78 @@ impl<K: Hash + Eq + Clone, T: Weighted> Store<K, T> {
             .ghost_allocation(ghost_allocation)
             .build()
             .expect("the two options that must be set are set");
-        let evictions = Evictions(PhantomData);
+        let sink = Arc::new(Sink { open: AtomicBool::new(false), gone: Mutex::default() });
+        let evictions = Evictions(Arc::clone(&sink));
         let cache = Cache::with_options(options, ByWeight, RandomState::default(), evictions);
-        let heaviest = heaviest(cache.shard_capacity());
-        Self { cache, heaviest }
+        let heaviest = AtomicU64::new(heaviest(cache.shard_capacity()));
+        Self { cache, resizing: Mutex::default(), sink, heaviest }
     }
 
+    /// Finds an entry for a caller: it becomes more valuable.
     #[inline]
     pub(crate) fn get(&self, key: &K) -> Option<T> {
         self.cache.get(key)
+    }
+
+    /// Finds an entry for the cache itself: its value to callers stays the same.
+    pub(crate) fn peek(&self, key: &K) -> Option<T> {
+        self.cache.peek(key)
     }
 
     pub(crate) fn contains(&self, key: &K) -> bool {
         self.cache.contains_key(key)
     }
 
-    pub(crate) fn insert(&self, key: &K, entry: T) -> Admission {
-        if entry.weight() > self.heaviest {
-            self.remove(key);
-            return Admission::TooHeavy;
+    pub(crate) fn insert(&self, key: &K, entry: T) -> Admission<K, T> {
+        if entry.weight() > self.heaviest.load(Ordering::Relaxed) {
+            return Admission::TooHeavy(self.remove(key));
         }
-        let mut gone = Gone { evicted: 0, dropped_outside: Vec::new() };
+        let mut gone = Gone::default();
         self.cache.insert_with_lifecycle(key.clone(), entry, &mut gone);
-        Admission::Admitted { evicted: gone.evicted }
+        Admission::Admitted(gone.0)
     }
 
-    pub(crate) fn remove(&self, key: &K) -> bool {
-        self.cache.remove(key).is_some()
+    pub(crate) fn remove(&self, key: &K) -> Option<(K, T)> {
+        self.cache.remove(key)
     }
 
-    pub(crate) fn remove_if(&self, key: &K, unwanted: impl FnOnce(&T) -> bool) {
-        self.cache.remove_if(key, unwanted);
+    pub(crate) fn remove_if(&self, key: &K, unwanted: impl FnOnce(&T) -> bool) -> Option<(K, T)> {
+        self.cache.remove_if(key, unwanted)
     }
 
-    pub(crate) fn retain(&self, wanted: impl Fn(&T) -> bool) {
-        self.cache.retain(|_, entry| wanted(entry));
+    /// Takes out what is not wanted, one shard after another.
+    pub(crate) fn retain(&self, wanted: impl Fn(&T) -> bool) -> Vec<(K, T)> {
+        // The store drops what it takes out under its lock; a clone makes that drop a small one.
+        let gone = RefCell::new(Vec::new());
+        self.cache.retain(|key, entry| {
+            let wanted = wanted(entry);
+            if !wanted {
+                gone.borrow_mut().push((key.clone(), entry.clone()));
+            }
+            wanted
+        });
+        gone.into_inner()
     }
 
-    pub(crate) fn clear(&self) {
-        self.cache.clear();
+    pub(crate) fn keys(&self) -> Vec<K> {
+        self.cache.iter().map(|(key, _)| key).collect()
+    }
+
+    pub(crate) fn clear(&self) -> Vec<(K, T)> {
+        self.retain(|_| false)
+    }
+
+    /// Changes the capacity; hands back what no longer fits.
+    ///
+    /// Each change shortens by a little the memory of the keys that were here, so it is not for every
+    /// day.
+    pub(crate) fn resize(&self, capacity: u64) -> Vec<(K, T)> {
+        let _resizing = lock(&self.resizing);
+        self.sink.open.store(true, Ordering::Relaxed);
+        self.cache.set_capacity(capacity);
+        self.sink.open.store(false, Ordering::Relaxed);
+        self.heaviest.store(heaviest(self.cache.shard_capacity()), Ordering::Relaxed);
+        std::mem::take(&mut *lock(&self.sink.gone))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -88,6 +131,10 @@ impl<K: Hash + Eq + Clone, T: Weighted> Store<K, T> {
 
     pub(crate) fn weight(&self) -> u64 {
         self.cache.weight()
+    }
+
+    pub(crate) fn capacity(&self) -> u64 {
+        self.cache.capacity()
     }
 }
 
@@ -111,39 +158,39 @@ impl<K, T: Weighted> Weighter<K, T> for ByWeight {
     }
 }
 
-struct Evictions<K, T>(PhantomData<fn() -> (K, T)>);
+/// Where evictions go that no insert has caused.
+struct Sink<K, T> {
+    open: AtomicBool,
+    gone: Mutex<Vec<(K, T)>>,
+}
+
+struct Evictions<K, T>(Arc<Sink<K, T>>);
 
 impl<K, T> Clone for Evictions<K, T> {
     fn clone(&self) -> Self {
-        Self(PhantomData)
+        Self(Arc::clone(&self.0))
     }
 }
 
-/// What one insert pushed out.
-struct Gone<K, T> {
-    evicted: u64,
-    /// Evicted and replaced entries: kept until the shard is unlocked, since dropping them runs code
-    /// of the value's author.
-    dropped_outside: Vec<(K, T)>,
-}
+/// What one insert pushed out or replaced, kept until the shard is unlocked.
+struct Gone<K, T>(Vec<(K, T)>);
 
 // Derived, it would ask for defaults of K and T.
 impl<K, T> Default for Gone<K, T> {
     fn default() -> Self {
-        Self { evicted: 0, dropped_outside: Vec::new() }
+        Self(Vec::new())
     }
 }
 
 impl<K, T> Lifecycle<K, T> for Evictions<K, T> {
     type RequestState = Gone<K, T>;
 
-    // Only evictions come through here; `on_evict` also sees replaced entries.
-    fn before_evict(&self, gone: &mut Gone<K, T>, _: &K, _: &mut T) {
-        gone.evicted += 1;
-    }
-
     fn on_evict(&self, gone: &mut Gone<K, T>, key: K, entry: T) {
-        gone.dropped_outside.push((key, entry));
+        if self.0.open.load(Ordering::Relaxed) {
+            lock(&self.0.gone).push((key, entry));
+        } else {
+            gone.0.push((key, entry));
+        }
     }
 }
 
@@ -160,48 +207,64 @@ mod tests {
         }
     }
 
+    type Kilo = Store<u32, Kilos>;
+
+    fn put(store: &Kilo, key: u32, kilos: u64) -> Vec<u32> {
+        match store.insert(&key, Kilos(kilos)) {
+            Admission::Admitted(gone) => gone.into_iter().map(|(key, _)| key).collect(),
+            Admission::TooHeavy(_) => panic!("{kilos} is not heavy"),
+        }
+    }
+
     #[test]
     fn the_heaviest_value_that_fits_is_admitted_and_one_more_is_refused() {
         for capacity in [1, 2, 33, 100, 12_345] {
-            let store: Store<u32, Kilos> = Store::new(capacity, 1, 0.5);
-            let most = store.heaviest;
-            assert_eq!(store.insert(&1, Kilos(most)), Admission::Admitted { evicted: 0 });
+            let store = Kilo::new(capacity, 1, 0.5);
+            let most = store.heaviest.load(Ordering::Relaxed);
+            assert!(put(&store, 1, most).is_empty());
             assert_eq!(store.get(&1), Some(Kilos(most)), "capacity {capacity}");
-            assert_eq!(store.insert(&2, Kilos(most + 1)), Admission::TooHeavy);
+            assert_eq!(store.insert(&2, Kilos(most + 1)), Admission::TooHeavy(None));
             assert_eq!((store.get(&2), store.len()), (None, 1));
         }
     }
 
     #[test]
     fn a_refused_value_evicts_nobody_but_the_outdated_one_of_its_key() {
-        let store: Store<u32, Kilos> = Store::new(100, 10, 0.5);
-        store.insert(&1, Kilos(1));
-        store.insert(&2, Kilos(1));
-        assert_eq!(store.insert(&1, Kilos(1_000)), Admission::TooHeavy);
+        let store = Kilo::new(100, 10, 0.5);
+        put(&store, 1, 1);
+        put(&store, 2, 1);
+        let outdated = Some((1, Kilos(1)));
+        assert_eq!(store.insert(&1, Kilos(1_000)), Admission::TooHeavy(outdated));
         assert_eq!((store.get(&1), store.get(&2)), (None, Some(Kilos(1))));
     }
 
     #[test]
-    fn evictions_are_counted_and_replacements_are_not() {
-        let store: Store<u32, Kilos> = Store::new(10, 10, 0.5);
-        let mut evicted = 0;
-        for key in 0..60 {
-            match store.insert(&key, Kilos(1)) {
-                Admission::Admitted { evicted: more } => evicted += more,
-                Admission::TooHeavy => panic!("1 is not heavy"),
-            }
-        }
+    fn what_is_evicted_or_replaced_is_handed_back() {
+        let store = Kilo::new(10, 10, 0.5);
+        let evicted: usize = (0..60).map(|key| put(&store, key, 1).len()).sum();
         assert_eq!((store.len(), evicted), (10, 50));
         let kept = (0..60).find(|key| store.contains(key)).unwrap();
-        assert_eq!(store.insert(&kept, Kilos(1)), Admission::Admitted { evicted: 0 });
+        assert_eq!(put(&store, kept, 1), [kept]);
     }
 
     #[test]
     fn the_weight_stays_within_the_capacity() {
-        let store: Store<u32, Kilos> = Store::new(1_000, 100, 0.5);
+        let store = Kilo::new(1_000, 100, 0.5);
         for key in 0..10_000 {
-            store.insert(&key, Kilos(u64::from(key % 50) + 1));
+            put(&store, key, u64::from(key % 50) + 1);
             assert!(store.weight() <= 1_000 + 3, "{}: shards round up", store.weight());
         }
+    }
+
+    #[test]
+    fn a_smaller_capacity_hands_back_what_no_longer_fits() {
+        let store = Kilo::new(1_000, 1_000, 0.5);
+        (0..800).for_each(|key| drop(put(&store, key, 1)));
+        let gone = store.resize(100);
+        assert_eq!(gone.len() + store.len(), 800);
+        assert!(store.weight() <= 107, "{}: shards round up", store.weight());
+        assert!(gone.iter().all(|(key, _)| !store.contains(key)));
+        store.resize(1_000);
+        assert!((1_000..1_400).all(|key| put(&store, key, 1).is_empty()));
     }
 }

@@ -173,7 +173,7 @@ impl Subject {
                 let age = reply.age().as_secs();
                 match reply.origin() {
                     Origin::Hit => Seen::Hit(*reply, age),
-                    Origin::Miss => Seen::Miss(*reply, age),
+                    Origin::Miss | Origin::Unchanged => Seen::Miss(*reply, age),
                     Origin::Stale(_) => Seen::Stale(*reply, age),
                 }
             }

@@ -4,7 +4,7 @@
 
 mod support;
 
-use larder_cache::{Cache, Error, Request};
+use larder_cache::{Cache, Error, Fresh, Request};
 use support::{Down, Scripted, Step, options, secs};
 
 struct Tiers {
@@ -43,14 +43,29 @@ async fn a_callers_bound_holds_through_both_tiers() {
 }
 
 #[tokio::test]
-async fn a_caller_who_joins_a_laxer_fetch_gets_what_it_asked_for() {
+async fn callers_of_one_fetch_that_has_not_begun_have_it_asked_for_the_strictest_bound() {
     let Tiers { top, bottom, source, hands } = tiers([Step::Value(1), Step::Value(2)]);
     bottom.get(&1).await.unwrap();
     hands.advance(secs(8));
     let young = Request::DEFAULT.max_age(secs(5));
     // On one thread both callers are in the round before its fetch begins.
     let (lax, strict) = tokio::join!(top.get(&1), top.get_with(&1, &young));
-    assert_eq!((*lax.unwrap(), *strict.unwrap(), source.fetches()), (1, 2, 2));
+    assert_eq!((*lax.unwrap(), *strict.unwrap(), source.fetches()), (2, 2, 2));
+}
+
+#[tokio::test]
+async fn a_caller_who_joins_a_laxer_fetch_gets_what_it_asked_for() {
+    let old = Fresh::new(1).age(secs(8));
+    let Tiers { top, source, .. } = tiers([Step::Gate, Step::Fresh(old), Step::Value(2)]);
+    let lax = tokio::spawn({
+        let top = top.clone();
+        async move { top.get(&1).await.map(|reply| *reply) }
+    });
+    support::settle().await;
+    let young = Request::DEFAULT.max_age(secs(5));
+    source.open();
+    let strict = top.get_with(&1, &young).await.unwrap();
+    assert_eq!((lax.await.unwrap().unwrap(), *strict, source.fetches()), (1, 2, 2));
 }
 
 #[tokio::test]

@@ -169,6 +169,8 @@ fn tier(options: &Options, clock: Clock) -> larder_cache::Options {
         capacity: options.capacity.max(1 << 20),
         expected_entries: 32,
         ghost_allocation: 1.0,
+        // As often as the registry changes and somebody reads: encoding is no burden to anyone else.
+        rate: None,
         ttl,
         absent_ttl: ABSENCE,
         fetch_timeout: ENCODING,

@@ -156,3 +156,95 @@ pub async fn settle() {
         tokio::task::yield_now().await;
     }
 }
+
+/// An owner of one value with an index, which blocks as Consul does.
+#[derive(Clone)]
+pub struct Counted(Arc<Owned>);
+
+struct Owned {
+    state: Mutex<State>,
+    changed: tokio::sync::Notify,
+    fetches: AtomicUsize,
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    value: u64,
+    index: u64,
+    failing: bool,
+    last_wait: Option<u64>,
+}
+
+impl Counted {
+    /// Holds `value` at index 10.
+    pub fn new(value: u64) -> Self {
+        let state = State { value, index: 10, failing: false, last_wait: None };
+        let (changed, fetches) = (tokio::sync::Notify::new(), AtomicUsize::new(0));
+        Self(Arc::new(Owned { state: Mutex::new(state), changed, fetches }))
+    }
+
+    /// Changes the value; the index grows by one.
+    pub fn set(&self, value: u64) {
+        self.change(|state| (state.value, state.index) = (value, state.index + 1));
+    }
+
+    /// Begins again at a lower index, as after a restored backup.
+    pub fn restart(&self, value: u64, index: u64) {
+        self.change(|state| (state.value, state.index) = (value, index));
+    }
+
+    /// Fails from now on, also those who wait; or no longer.
+    pub fn fail(&self, failing: bool) {
+        self.change(|state| state.failing = failing);
+    }
+
+    pub fn index(&self) -> u64 {
+        self.0.state.lock().unwrap().index
+    }
+
+    /// The index that the last fetch waited to pass.
+    pub fn last_wait(&self) -> Option<u64> {
+        self.0.state.lock().unwrap().last_wait
+    }
+
+    pub fn fetches(&self) -> usize {
+        self.0.fetches.load(Ordering::SeqCst)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.0.state.lock().unwrap());
+        self.0.changed.notify_waiters();
+    }
+}
+
+impl Source for Counted {
+    type Key = u32;
+    type Value = u64;
+    type Error = Down;
+
+    async fn fetch(&self, _: &u32, attempt: Attempt<u64>) -> Result<Fetched<u64>, Down> {
+        self.0.fetches.fetch_add(1, Ordering::SeqCst);
+        let wait = attempt.wait();
+        self.0.state.lock().unwrap().last_wait = wait.map(|wait| wait.past);
+        let deadline = wait.map_or(Duration::ZERO, |wait| wait.at_most);
+        let over = tokio::time::sleep(deadline);
+        tokio::pin!(over);
+        loop {
+            let changed = self.0.changed.notified();
+            let state = *self.0.state.lock().unwrap();
+            if state.failing {
+                return Err(Down);
+            }
+            // A lower index counts as passed: the owner has begun again.
+            if wait.is_none_or(|wait| wait.past != state.index) {
+                return Ok(Fresh::new(state.value).index(state.index).into());
+            }
+            tokio::select! {
+                () = changed => {}
+                () = &mut over => {
+                    return Ok(Fresh::new(state.value).index(state.index).into());
+                }
+            }
+        }
+    }
+}

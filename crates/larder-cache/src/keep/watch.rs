@@ -1,0 +1,327 @@
+//! Staying fresh by a stream of changes: nothing half-built is ever visible, and a dead stream is
+//! noticed.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::aftermath::Aftermath;
+use crate::clock::Time;
+use crate::engine::Engine;
+use crate::entry::Entry;
+use crate::error::{Error, StreamFault};
+use crate::keep::Refresh;
+use crate::landing::{Answered, Order};
+use crate::pilot::{Counted, Look, Pilot, caught};
+use crate::signal::Signal;
+use crate::source::{Blame, Fresh, Source};
+use crate::stats::Event;
+use crate::sync::{AtomicU64, Mutex, Ordering, lock, sleep};
+
+/// A source that can say what changes, as it changes; used by caches made with
+/// [`Cache::watching`](crate::Cache::watching).
+///
+/// A key's value is followed by [`watch`](Self::watch) for as long as somebody is interested. A request
+/// that finds no value asks [`fetch`](Source::fetch), which is also how a list is made anew when the
+/// stream cannot be resumed.
+pub trait Watch: Source {
+    /// What a value is made of, if the stream tells changes of parts; `Infallible` if it only ever
+    /// tells whole values.
+    type Item: Send + 'static;
+
+    /// Follows `key`: tells `feed` every change after index `from`, or, without one, first everything
+    /// that there is. The future is dropped when nobody is interested any more.
+    ///
+    /// An error, an end, or silence for the idle time-out has the stream opened again, after the
+    /// entry's back-off, from the last index that was told.
+    fn watch(
+        &self,
+        key: &Self::Key,
+        from: Option<u64>,
+        feed: &mut Feed<'_, Self>,
+    ) -> impl Future<Output = Result<Ended, Self::Error>> + Send
+    where
+        Self: Sized;
+
+    /// Makes the value that follows `before` by `edits`; `before` is `None` when the edits are a whole
+    /// list. A pure function.
+    fn build(
+        &self,
+        key: &Self::Key,
+        before: Option<&Self::Value>,
+        edits: Vec<Edit<Self::Item>>,
+    ) -> Self::Value;
+}
+
+/// One change of one part of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edit<I> {
+    /// It is there, new or changed.
+    Apply(I),
+    /// It is gone.
+    Delete(I),
+}
+
+/// What a stream tells.
+#[derive(Debug, Clone)]
+pub enum Change<V, I> {
+    /// The whole value, in place of what there was.
+    Whole(Fresh<V>),
+    /// A list begins. Until it is done, readers see the value that was there before it.
+    Init,
+    /// One item of the list.
+    InitApply(I),
+    /// The list is complete, as of this index: it replaces the value at once.
+    InitDone(u64),
+    /// One item is new or changed, as of this index.
+    Apply(I, u64),
+    /// One item is gone, as of this index.
+    Delete(I, u64),
+}
+
+/// How a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Of itself; it can be resumed.
+    Over,
+    /// The owner no longer knows the index to resume from: the list is fetched anew.
+    IndexRefused,
+}
+
+/// Where a stream tells its changes to.
+pub struct Feed<'a, S: Watch> {
+    engine: &'a Arc<Engine<S>>,
+    key: &'a S::Key,
+    heard: &'a Heard,
+    list: Option<Vec<Edit<S::Item>>>,
+    last: Option<Entry<S::Value>>,
+}
+
+/// What the stream has given to hear, shared with whoever watches over it.
+#[derive(Default)]
+struct Heard {
+    /// When the last sign of life came.
+    at_ms: AtomicU64,
+    fault: Mutex<Option<StreamFault>>,
+    /// Rises with the first sign of life, and with a fault.
+    alarm: Signal,
+}
+
+/// [`follow`], for a source whose type is known.
+pub(crate) type Follow<S> =
+    for<'a> fn(&'a mut Pilot<S>, Order<<S as Source>::Value>, Look) -> Following<'a, S>;
+
+type Following<'a, S> = Pin<Box<dyn Future<Output = Followed<S>> + Send + 'a>>;
+
+/// What to land, or `None` if the stream is not wanted any more; and the order as it stands.
+type Followed<S> = (Option<Answered<S>>, Order<<S as Source>::Value>);
+
+/// Why a stream is over.
+enum Ending<E> {
+    Ended(Ended),
+    Failed(E),
+    Panicked,
+    Faulty(StreamFault),
+    Unwanted,
+}
+
+/// Follows the stream of the pilot's key until it ends, fails, goes quiet, or is not wanted any more.
+pub(crate) fn follow<S: Watch>(
+    pilot: &mut Pilot<S>,
+    order: Order<S::Value>,
+    look: Look,
+) -> Following<'_, S> {
+    Box::pin(async move {
+        let (engine, key) = (Arc::clone(&pilot.engine), pilot.key.clone());
+        let heard = Heard::default();
+        heard.note(order.began_at);
+        let from = order.previous.as_ref().map(|entry| entry.source_index());
+        let last = order.previous.clone();
+        let mut feed = Feed { engine: &engine, key: &key, heard: &heard, list: None, last };
+        let ending = run(pilot, &mut feed, from, look).await;
+        let spoke = heard.spoke();
+        let order = Order { previous: feed.last.take(), began_at: heard.at(), ..order };
+        (land(pilot, ending, spoke), order)
+    })
+}
+
+async fn run<S: Watch>(
+    pilot: &mut Pilot<S>,
+    feed: &mut Feed<'_, S>,
+    from: Option<u64>,
+    mut look: Look,
+) -> Ending<S::Error> {
+    let (engine, heard) = (Arc::clone(feed.engine), feed.heard);
+    let mut stream = pin!(caught(engine.source.watch(feed.key, from, feed)));
+    let mut alarms = 0;
+    loop {
+        // Cancel-safe: the stream is pinned outside and lives on when another arm wins; the others
+        // take nothing. A stream that is dropped is what its end means.
+        tokio::select! {
+            biased;
+            () = pilot.disturbance(look) => match pilot.is_still_wanted() {
+                Some(next) if !engine.tasks.is_closing() => look = next,
+                _ => return Ending::Unwanted,
+            },
+            ended = &mut stream => return match ended {
+                Some(Ok(ended)) => Ending::Ended(ended),
+                Some(Err(error)) => Ending::Failed(error),
+                None => Ending::Panicked,
+            },
+            () = heard.alarm.past(alarms) => {
+                if let Some(fault) = *lock(&heard.fault) {
+                    return Ending::Faulty(fault);
+                }
+                alarms = heard.alarm.version();
+                pilot.set_counted(Counted::Connected);
+            }
+            () = heard.silence(&engine) => return Ending::Faulty(StreamFault::Quiet),
+        }
+    }
+}
+
+/// What the end of a stream means for its key.
+fn land<S: Watch>(pilot: &Pilot<S>, ending: Ending<S::Error>, spoke: bool) -> Option<Answered<S>> {
+    let engine = &*pilot.engine;
+    match ending {
+        Ending::Unwanted => None,
+        Ending::Ended(Ended::IndexRefused) => {
+            let mut shard = engine.slots.shard(&pilot.key);
+            shard.get_mut(&pilot.key)?.rounds.ask(Duration::MAX);
+            None
+        }
+        Ending::Ended(Ended::Over) if spoke => None,
+        Ending::Ended(Ended::Over) => {
+            Some(Err((Error::Stream(StreamFault::Empty), Blame::Upstream)))
+        }
+        Ending::Faulty(fault) => Some(Err((Error::Stream(fault), Blame::Upstream))),
+        Ending::Failed(error) => Some(Err(engine.failure(error))),
+        Ending::Panicked => Some(Err((Error::Panicked, Blame::Entry))),
+    }
+}
+
+impl<S: Watch> Feed<'_, S> {
+    /// Says that the stream lives although it has nothing to tell: that it is open, or a heartbeat.
+    pub fn heard(&mut self) {
+        let first = !self.heard.spoke();
+        self.heard.note(self.engine.clock.now());
+        if first {
+            self.come_to_life();
+            drop(self.heard.alarm.raise());
+        }
+    }
+
+    /// Tells a change. What makes no sense ends the stream, which is then opened again after a
+    /// back-off; what comes after that is not looked at.
+    pub fn tell(&mut self, change: Change<S::Value, S::Item>) {
+        if lock(&self.heard.fault).is_some() {
+            return;
+        }
+        self.engine.counters.count(Event::Streamed);
+        self.heard();
+        if let Err(fault) = self.take(change) {
+            *lock(&self.heard.fault) = Some(fault);
+            drop(self.heard.alarm.raise());
+        }
+    }
+
+    fn take(&mut self, change: Change<S::Value, S::Item>) -> Result<(), StreamFault> {
+        match (change, &mut self.list) {
+            (Change::Whole(fresh), None) => self.publish(fresh),
+            (Change::Init, None) => self.list = Some(Vec::new()),
+            (Change::InitApply(item), Some(list)) => {
+                if list.len() >= self.engine.options.limits.listed as usize {
+                    return Err(StreamFault::TooLong);
+                }
+                list.push(Edit::Apply(item));
+            }
+            (Change::InitDone(index), list @ Some(_)) => {
+                let edits = list.take().unwrap_or_default();
+                let value = self.engine.source.build(self.key, None, edits);
+                self.publish(Fresh::new(value).index(index));
+            }
+            (Change::Apply(item, index), None) => self.edit(Edit::Apply(item), index)?,
+            (Change::Delete(item, index), None) => self.edit(Edit::Delete(item), index)?,
+            _ => return Err(StreamFault::Disordered),
+        }
+        Ok(())
+    }
+
+    fn edit(&mut self, edit: Edit<S::Item>, index: u64) -> Result<(), StreamFault> {
+        let before = self.last.as_ref().ok_or(StreamFault::Disordered)?;
+        let value = self.engine.source.build(self.key, Some(before.value()), vec![edit]);
+        self.publish(Fresh::new(value).index(index));
+        Ok(())
+    }
+
+    fn publish(&mut self, fresh: Fresh<S::Value>) {
+        let engine = &**self.engine;
+        let weight = engine.source.weigh(self.key, &fresh.value);
+        let mut aftermath = Aftermath::new();
+        let shard = engine.slots.shard(self.key);
+        // Put or invalidated meanwhile: the pilot is about to end this stream.
+        let Some(slot) = shard.get(self.key).filter(|slot| slot.rounds.is_current()) else {
+            return;
+        };
+        if engine.tasks.is_closing() {
+            return;
+        }
+        let previous = engine.previous(self.key, Some(slot));
+        let entry = engine.entry(fresh, weight, previous.as_ref(), engine.clock.now());
+        entry.connect();
+        self.last = Some(Entry::clone(&entry));
+        engine.publish(self.key, Some(slot), &entry, &mut aftermath);
+        drop(shard);
+        aftermath.settle(engine);
+    }
+
+    /// The stream is open: what is there holds until it says otherwise, and a back-off is over.
+    fn come_to_life(&self) {
+        let engine = &**self.engine;
+        let mut aftermath = Aftermath::new();
+        let shard = engine.slots.shard(self.key);
+        let Some(slot) = shard.get(self.key).filter(|slot| slot.rounds.is_current()) else {
+            return;
+        };
+        engine.succeed(self.key, &mut aftermath);
+        if let Some(entry) = &self.last {
+            entry.connect();
+            aftermath.wake(slot.topic.post_vouched(entry));
+        }
+        drop(shard);
+        aftermath.settle(engine);
+    }
+}
+
+impl Heard {
+    fn note(&self, at: Time) {
+        self.at_ms.store(at.as_millis(), Ordering::Relaxed);
+    }
+
+    fn at(&self) -> Time {
+        Time::from_millis(self.at_ms.load(Ordering::Relaxed))
+    }
+
+    /// Ends when nothing has been heard for the idle time-out. Cancel-safe: it takes nothing.
+    async fn silence<S: Source>(&self, engine: &Engine<S>) {
+        let Refresh::Watch { idle_timeout } = engine.options.refresh else { return };
+        loop {
+            let left = self.at().after(idle_timeout).since(engine.clock.now());
+            if left.is_zero() {
+                return;
+            }
+            sleep(left).await;
+        }
+    }
+
+    fn spoke(&self) -> bool {
+        self.alarm.version() > 0
+    }
+}
+
+impl<S: Watch> std::fmt::Debug for Feed<'_, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Feed").field("listing", &self.list.is_some()).finish_non_exhaustive()
+    }
+}

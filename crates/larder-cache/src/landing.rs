@@ -1,0 +1,303 @@
+//! What becomes of a source's answer: it is stored, posted, remembered, or dropped because the key has
+//! moved on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::aftermath::Aftermath;
+use crate::clock::Time;
+use crate::engine::{Arrival, Engine, Outcome};
+use crate::entry::{Entry, Freshness};
+use crate::error::Error;
+use crate::keep::Refresh;
+use crate::slots::Slot;
+use crate::source::{Attempt, Blame, Fetched, Fresh, Removal, Source};
+use crate::standing::{Failing, Trouble};
+use crate::stats::Event;
+
+/// A source's answer to one fetch, with what only the source could tell about it. It is all asked
+/// before a lock is taken: a source's code is foreign code.
+pub(crate) struct Answer<V> {
+    pub(crate) fetched: Fetched<V>,
+    pub(crate) weight: u64,
+    /// The value says the same as the previous one.
+    pub(crate) same: bool,
+}
+
+/// An answer, or a failure and whom to blame for it.
+pub(crate) type Answered<S> =
+    Result<Answer<<S as Source>::Value>, (Error<<S as Source>::Error>, Blame)>;
+
+/// A fetch that has begun.
+pub(crate) struct Order<V> {
+    pub(crate) previous: Option<Entry<V>>,
+    pub(crate) began_at: Time,
+    /// It waits at the source for news.
+    pub(crate) parked: bool,
+}
+
+impl<S: Source> Engine<S> {
+    /// Weighs an answer and compares it with the previous value.
+    pub(crate) fn assess(
+        &self,
+        key: &S::Key,
+        fetched: Fetched<S::Value>,
+        previous: Option<&Entry<S::Value>>,
+    ) -> Answer<S::Value> {
+        let Fetched::Fresh(fresh) = &fetched else {
+            return Answer { fetched, weight: 0, same: false };
+        };
+        let same = previous.is_some_and(|before| self.says_the_same(before, fresh));
+        let weight = if same { 0 } else { self.source.weigh(key, &fresh.value) };
+        Answer { fetched, weight, same }
+    }
+
+    fn says_the_same(&self, before: &Entry<S::Value>, fresh: &Fresh<S::Value>) -> bool {
+        let blocking = matches!(self.options.refresh, Refresh::Blocking { .. });
+        if blocking && fresh.index > 0 && fresh.index == before.source_index() {
+            return true;
+        }
+        // A new index with an equal value is still news for those who wait for the index.
+        fresh.index == before.source_index() && self.source.is_same(before.value(), &fresh.value)
+    }
+
+    /// Whom to blame for an error of the source.
+    pub(crate) fn failure(&self, error: S::Error) -> (Error<S::Error>, Blame) {
+        let blame = self.source.blame(&error);
+        (Error::Source(Arc::new(error)), blame)
+    }
+
+    /// Publishes an answer and ends its round. Those who wait for the next round wait on, unless the
+    /// source failed and must be left alone: then they get the same error. The shard is locked.
+    pub(crate) fn land(
+        &self,
+        key: &S::Key,
+        slot: &mut Slot<S>,
+        answered: Answered<S>,
+        order: &Order<S::Value>,
+        aftermath: &mut Aftermath<S>,
+    ) {
+        let current = slot.rounds.is_current() && !self.tasks.is_closing();
+        let (outcome, leave_alone) = match answered {
+            Ok(answer) => self.settle(key, slot, answer, order, current, aftermath),
+            Err((error, blame)) => {
+                let leave_alone = self.fail(key, slot, &error, blame, order, current, aftermath);
+                (Err(error), leave_alone)
+            }
+        };
+        if leave_alone {
+            // Those who wait for the next round would have it bypass the back-off.
+            slot.rounds.end().for_each(|round| aftermath.tell(round, &outcome));
+        } else if let Some(round) = slot.rounds.land() {
+            aftermath.tell(round, &outcome);
+        }
+    }
+
+    /// Turns an answer into an outcome; stores it if it is `current`, that is, if nobody has put or
+    /// invalidated the key since the fetch began. Says also whether the source must be left alone.
+    fn settle(
+        &self,
+        key: &S::Key,
+        slot: &Slot<S>,
+        answer: Answer<S::Value>,
+        order: &Order<S::Value>,
+        current: bool,
+        aftermath: &mut Aftermath<S>,
+    ) -> (Outcome<S>, bool) {
+        let at = self.clock.now();
+        match (answer.fetched, &order.previous) {
+            (Fetched::Fresh(fresh), Some(entry)) if answer.same => {
+                let freshness = Freshness::new(at, fresh.age, self.ttl(fresh.ttl));
+                self.vouch(key, slot, entry, freshness, current, aftermath);
+                (Ok(Arrival { entry: Entry::clone(entry), at }), false)
+            }
+            (Fetched::NotModified { ttl }, Some(entry)) => {
+                let freshness = Freshness::new(at, Duration::ZERO, self.ttl(ttl));
+                self.vouch(key, slot, entry, freshness, current, aftermath);
+                (Ok(Arrival { entry: Entry::clone(entry), at }), false)
+            }
+            (Fetched::Fresh(fresh), _) => {
+                self.settle_fresh(key, slot, fresh, answer.weight, current, aftermath)
+            }
+            (Fetched::NotModified { .. }, None) => {
+                let error = Error::NothingToConfirm;
+                let leave_alone =
+                    self.fail(key, slot, &error, Blame::Entry, order, current, aftermath);
+                (Err(error), leave_alone)
+            }
+            (Fetched::Absent { remember_for }, _) => {
+                self.counters.count(Event::Absent);
+                self.succeed(key, aftermath);
+                if current {
+                    if let Some((key, entry)) = self.store.remove(key) {
+                        aftermath.removed(key, entry, Removal::Absent);
+                    }
+                    self.remember_absent(key, remember_for, at);
+                    aftermath.wake(slot.topic.post_absent());
+                }
+                (Err(Error::Absent), false)
+            }
+        }
+    }
+
+    fn settle_fresh(
+        &self,
+        key: &S::Key,
+        slot: &Slot<S>,
+        mut fresh: Fresh<S::Value>,
+        weight: u64,
+        current: bool,
+        aftermath: &mut Aftermath<S>,
+    ) -> (Outcome<S>, bool) {
+        self.counters.count(Event::Fetched);
+        let at = self.clock.now();
+        let blocking = matches!(self.options.refresh, Refresh::Blocking { .. });
+        let uncounted = blocking && fresh.index == 0;
+        if uncounted {
+            // Consul stores it as 1, too: asking past 0 would not block.
+            fresh.index = 1;
+        }
+        let previous = self.previous(key, Some(slot));
+        let entry = self.entry(fresh, weight, previous.as_ref(), at);
+        self.succeed_with(key, uncounted, aftermath);
+        if current {
+            self.publish(key, Some(slot), &entry, aftermath);
+        }
+        (Ok(Arrival { entry, at }), false)
+    }
+
+    /// The source says that the value still holds.
+    fn vouch(
+        &self,
+        key: &S::Key,
+        slot: &Slot<S>,
+        entry: &Entry<S::Value>,
+        freshness: Freshness,
+        current: bool,
+        aftermath: &mut Aftermath<S>,
+    ) {
+        self.counters.count(Event::Unmodified);
+        self.succeed(key, aftermath);
+        entry.vouch(freshness);
+        if current {
+            aftermath.wake(slot.topic.post_vouched(entry));
+            // It may have been evicted while the source was asked.
+            if !self.store.contains(key) {
+                self.admit(key, entry, aftermath);
+            }
+        }
+    }
+
+    pub(crate) fn succeed(&self, key: &S::Key, aftermath: &mut Aftermath<S>) {
+        self.succeed_with(key, false, aftermath);
+    }
+
+    /// The source has answered; `uncounted` if without an index where one is needed.
+    fn succeed_with(&self, key: &S::Key, uncounted: bool, aftermath: &mut Aftermath<S>) {
+        let now = self.clock.now();
+        aftermath.wake(self.upstream.succeeded(now));
+        if uncounted {
+            self.remember_failure(key, Error::NoIndex, Blame::Entry, now);
+            return;
+        }
+        let Some(mut standing) = self.standings.peek(key) else { return };
+        standing.trouble = None;
+        if standing.pace.is_full(now) {
+            self.standings.remove(key);
+        } else {
+            self.set_standing(key, standing);
+        }
+    }
+
+    /// A fetch has failed. Says whether the source must be left alone for now.
+    #[expect(clippy::too_many_arguments, reason = "it is one step of a landing")]
+    fn fail(
+        &self,
+        key: &S::Key,
+        slot: &Slot<S>,
+        error: &Error<S::Error>,
+        blame: Blame,
+        order: &Order<S::Value>,
+        current: bool,
+        aftermath: &mut Aftermath<S>,
+    ) -> bool {
+        self.count_failure(error, blame);
+        if matches!(error, Error::Closed) {
+            return true;
+        }
+        let now = self.clock.now();
+        if blame == Blame::Upstream {
+            self.upstream.failed(now);
+        }
+        if let Some(entry) = &order.previous {
+            // A fetch that was never heard of again may have lost contact as soon as it began.
+            let silent = matches!(error, Error::TimedOut(_) | Error::Stream(_));
+            let since = if silent { order.began_at } else { now };
+            entry.disconnect(since, self.options.ttl);
+        }
+        let leave_alone = self.remember_failure(key, error.clone(), blame, now);
+        if current {
+            aftermath.wake(slot.topic.post_error(error));
+        }
+        leave_alone
+    }
+
+    fn count_failure(&self, error: &Error<S::Error>, blame: Blame) {
+        let event = match error {
+            Error::Closed => return,
+            Error::TimedOut(_) => Event::TimedOut,
+            Error::Panicked => Event::Panicked,
+            _ => Event::Failed,
+        };
+        self.counters.count(event);
+        if blame == Blame::Refusal {
+            self.counters.count(Event::Refusal);
+        }
+    }
+
+    /// Remembers one more failure; says whether the key is to be left alone for a while.
+    fn remember_failure(
+        &self,
+        key: &S::Key,
+        error: Error<S::Error>,
+        blame: Blame,
+        now: Time,
+    ) -> bool {
+        let mut standing = self.standing(key);
+        let before = standing.failing().map_or(0, |failing| failing.failures);
+        let failures = before.saturating_add(1);
+        let dice = self.throw_dice(key, now.as_millis() ^ u64::from(failures));
+        let refused = blame == Blame::Refusal;
+        let wait = if refused {
+            self.options.backoff.cap
+        } else {
+            let random = u32::try_from(dice >> 32).unwrap_or(u32::MAX);
+            self.options.backoff.wait(failures, random).max(self.options.error_ttl)
+        };
+        standing.trouble = Some(Trouble::Failing(Failing {
+            failures,
+            failed_at: now,
+            retry_at: now.after(wait),
+            jitter: Duration::from_millis(dice % 1000),
+            refused,
+            error,
+        }));
+        self.set_standing(key, standing);
+        !wait.is_zero()
+    }
+
+    /// What the source is told.
+    pub(crate) fn attempt(&self, order: &Order<S::Value>, max_age: Duration) -> Attempt<S::Value> {
+        let wait = match (self.options.refresh, &order.previous) {
+            (Refresh::Blocking { wait }, Some(previous)) if order.parked => {
+                Some(crate::source::Wait { past: previous.source_index(), at_most: wait })
+            }
+            _ => None,
+        };
+        // A source may take a sixteenth longer, as Consul's servers do to spread those who wait.
+        let slack =
+            wait.map_or(Duration::ZERO, |wait| wait.at_most.saturating_add(wait.at_most / 16));
+        let time_allowed = self.options.fetch_timeout.saturating_add(slack);
+        Attempt { previous: order.previous.clone(), max_age, wait, time_allowed }
+    }
+}

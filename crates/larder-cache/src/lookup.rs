@@ -1,0 +1,285 @@
+//! The long way of a request that found nothing fresh: join a fetch, wait for an index, endure a failure.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cache::{Answer, Cache};
+use crate::clock::Time;
+use crate::crowd::Place;
+use crate::engine::{Arrival, Outcome};
+use crate::entry::{Entry, Verdict, judge};
+use crate::error::{Crowd, Error};
+use crate::pilot;
+use crate::reply::{Origin, Reply};
+use crate::request::{Newer, Request};
+use crate::rounds::Round;
+use crate::slots::Slot;
+use crate::source::Source;
+use crate::stats::Event;
+use crate::subscription::Interest;
+use crate::sync::within;
+use crate::topic::News;
+
+/// Where a request that found nothing fresh goes on.
+enum Way<S: Source> {
+    /// The value has arrived meanwhile.
+    Arrived(Reply<S::Value>),
+    /// Wait for this round.
+    Wait(Arc<Round<Outcome<S>>>),
+}
+
+impl<S: Source> Cache<S> {
+    /// Boxed and out of line, so that the future of a hit stays small.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn miss(
+        &self,
+        key: &S::Key,
+        request: Request,
+    ) -> Pin<Box<dyn Future<Output = Answer<S>> + Send + '_>> {
+        self.engine.counters.count(Event::Miss);
+        let key = key.clone();
+        let parks = self.engine.options.refresh.can_park();
+        Box::pin(async move {
+            let answer = match request.timeout {
+                // Cancel-safe: a caller's wait holds nothing but a place among the waiters.
+                Some(patience) => within(patience, self.find(&key, &request, parks))
+                    .await
+                    .unwrap_or(Err(Error::Impatient(patience))),
+                None => self.find(&key, &request, parks).await,
+            };
+            answer.or_else(|error| self.endure(&key, &request, error))
+        })
+    }
+
+    async fn find(&self, key: &S::Key, request: &Request, parks: bool) -> Answer<S> {
+        match request.newer {
+            Some(newer) if parks => {
+                // Cancel-safe: parking holds nothing but an interest and a place.
+                match within(newer.wait, self.park(key, request, newer)).await {
+                    Some(answer) => answer,
+                    None => self.unchanged(key, request, newer.wait),
+                }
+            }
+            _ => self.load(key, request).await,
+        }
+    }
+
+    /// Waits for a value from the source that is young enough for the request.
+    async fn load(&self, key: &S::Key, request: &Request) -> Answer<S> {
+        let (reply, age_on_arrival) = self.wait(key, request, false).await?;
+        if age_on_arrival <= request.max_age {
+            return Ok(reply);
+        }
+        // The fetch was started by a caller who minded less, and the source is itself a cache. The
+        // second one is asked for this caller's bound; what it brings is the best there is.
+        self.wait(key, request, true).await.map(|(reply, _)| reply)
+    }
+
+    /// A reply, and how old the value was when it arrived: the time that the caller took to wake up
+    /// is not the source's.
+    async fn wait(
+        &self,
+        key: &S::Key,
+        request: &Request,
+        strict: bool,
+    ) -> Result<(Reply<S::Value>, Duration), Error<S::Error>> {
+        let _chair = self.chair()?;
+        match self.join(key, request, strict)? {
+            Way::Arrived(reply) => Ok((reply, Duration::ZERO)),
+            Way::Wait(round) => {
+                let Arrival { entry, at } = round.outcome().await?;
+                let now = self.engine.clock.now();
+                let age = Duration::from_millis(entry.freshness().age_ms(at));
+                Ok((Reply::new(entry, now, Origin::Miss), age))
+            }
+        }
+    }
+
+    fn chair(&self) -> Result<Place, Error<S::Error>> {
+        self.engine.crowds.waiters.take().ok_or_else(|| self.overloaded(Crowd::Waiters))
+    }
+
+    /// Joins the fetch for `key`, and has one started if there is none.
+    fn join(
+        &self,
+        key: &S::Key,
+        request: &Request,
+        strict: bool,
+    ) -> Result<Way<S>, Error<S::Error>> {
+        let engine = &self.engine;
+        let mut shard = engine.slots.shard(key);
+        if engine.tasks.is_closing() {
+            return Err(Error::Closed);
+        }
+        let now = engine.clock.now();
+        // Look again. A caller that found nothing may get here after the flight that it should have
+        // joined has landed: without a second look it would start another one.
+        if let Some(entry) = self.found(key, request, now) {
+            return Ok(Way::Arrived(Reply::new(entry, now, Origin::Hit)));
+        }
+        let recovered_at = engine.upstream.recovered_at();
+        if let Some(standing) = engine.standings.get(key)
+            && let Some(error) = standing.answer(request.max_age, recovered_at, now)
+        {
+            engine.counters.count(Event::Negative);
+            return Err(error);
+        }
+        if let Some(slot) = shard.get_mut(key) {
+            let joins = slot.rounds.is_under_way() || slot.rounds.is_asked();
+            if !joins && engine.upstream.closed_until(now).is_some() {
+                return Err(self.down());
+            }
+            let round = slot.rounds.join(request.max_age, strict);
+            let beacon = slot.topic.beacon.raise();
+            drop(shard);
+            beacon.wake(&engine.tasks);
+            engine.counters.count(Event::Join);
+            return Ok(Way::Wait(round));
+        }
+        if engine.upstream.closed_until(now).is_some() {
+            return Err(self.down());
+        }
+        let seat = engine.crowds.flights.take().ok_or_else(|| self.overloaded(Crowd::Flights))?;
+        let mut slot = Slot::new();
+        let round = slot.rounds.join(request.max_age, strict);
+        let topic = Arc::clone(&slot.topic);
+        shard.insert(key.clone(), slot);
+        drop(shard);
+        pilot::start(engine, key.clone(), topic, Some(seat));
+        Ok(Way::Wait(round))
+    }
+
+    fn down(&self) -> Error<S::Error> {
+        self.engine.counters.count(Event::Negative);
+        Error::Down
+    }
+
+    /// The key's value, if it may answer the request.
+    fn found(&self, key: &S::Key, request: &Request, now: Time) -> Option<Entry<S::Value>> {
+        let entry = self.engine.store.get(key)?;
+        entry.touch(now);
+        let fresh = judge(entry.freshness(), request, Duration::ZERO, now) == Verdict::Fresh;
+        fresh.then_some(entry)
+    }
+
+    /// Waits for a value whose index has passed. While the source fails it waits on, unless there is no
+    /// value.
+    async fn park(&self, key: &S::Key, request: &Request, newer: Newer) -> Answer<S> {
+        // A value first: the source may have something newer already, or nothing at all.
+        match self.load(key, request).await.or_else(|error| self.endure(key, request, error)) {
+            Ok(reply) if reply.index() > newer.min_index => return Ok(reply),
+            Ok(_) => {}
+            Err(error) => return Err(error),
+        }
+        self.engine.counters.count(Event::Parked);
+        let _chair = self.chair()?;
+        let interest = self.interest(key, Duration::MAX, 0)?;
+        loop {
+            let seen = interest.topic.posted.version();
+            if self.engine.tasks.is_closing() || interest.topic.is_closed() {
+                return Err(Error::Closed);
+            }
+            let now = self.engine.clock.now();
+            match self.engine.store.peek(key).or_else(|| interest.topic.entry()) {
+                Some(entry) if entry.index() > newer.min_index => {
+                    return Ok(Reply::new(entry, now, Origin::Miss));
+                }
+                Some(_) => {}
+                None => {
+                    if let Some(error) = interest.topic.error() {
+                        return Err(error);
+                    }
+                }
+            }
+            interest.topic.posted.past(seen).await;
+        }
+    }
+
+    /// The time for waiting is over: the value as it is.
+    fn unchanged(&self, key: &S::Key, request: &Request, wait: Duration) -> Answer<S> {
+        let engine = &*self.engine;
+        let now = engine.clock.now();
+        let Some(entry) = engine.store.get(key) else { return Err(Error::Impatient(wait)) };
+        match judge(entry.freshness(), request, engine.options.stale_if_error, now) {
+            Verdict::Fresh => Ok(Reply::new(entry, now, Origin::Unchanged)),
+            verdict => {
+                let error = engine.standing(key).error().unwrap_or(Error::Impatient(wait));
+                if verdict == Verdict::Expired {
+                    return Err(error);
+                }
+                engine.counters.count(Event::Stale);
+                Ok(Reply::new(entry, now, Origin::Stale(Arc::new(error))))
+            }
+        }
+    }
+
+    /// The last good value with the error beside it, or else the error.
+    fn endure(&self, key: &S::Key, request: &Request, error: Error<S::Error>) -> Answer<S> {
+        let engine = &*self.engine;
+        // An absence is an answer, not a failure; a closed cache has no values.
+        if matches!(error, Error::Absent | Error::Closed) {
+            return Err(error);
+        }
+        let Some(entry) = engine.store.get(key) else { return Err(error) };
+        let now = engine.clock.now();
+        match judge(entry.freshness(), request, engine.options.stale_if_error, now) {
+            Verdict::Fresh => Ok(Reply::new(entry, now, Origin::Hit)),
+            Verdict::Stale => {
+                engine.counters.count(Event::Stale);
+                Ok(Reply::new(entry, now, Origin::Stale(Arc::new(error))))
+            }
+            Verdict::Expired => Err(error),
+        }
+    }
+
+    /// Takes an interest in a key; has its keeper started if there is none.
+    pub(crate) fn interest(
+        &self,
+        key: &S::Key,
+        max_age: Duration,
+        depth: usize,
+    ) -> Result<Interest<S>, Error<S::Error>> {
+        let engine = &self.engine;
+        let mut shard = engine.slots.shard(key);
+        if engine.tasks.is_closing() {
+            return Err(Error::Closed);
+        }
+        let is_new = !shard.contains_key(key);
+        if is_new {
+            shard.insert(key.clone(), Slot::new());
+        }
+        let Some(slot) = shard.get_mut(key) else { return Err(Error::Closed) };
+        if slot.keeper.is_none() {
+            slot.keeper = engine.crowds.keepers.take();
+        }
+        if slot.keeper.is_none() {
+            let unused = is_new.then(|| shard.remove_entry(key));
+            drop(shard);
+            drop(unused);
+            return Err(self.overloaded(Crowd::Keepers));
+        }
+        let topic = Arc::clone(&slot.topic);
+        let seen = topic.enter(max_age, depth, || News {
+            entry: engine.store.peek(key),
+            error: engine.standing(key).error(),
+        });
+        let beacon = topic.beacon.raise();
+        drop(shard);
+        beacon.wake(&engine.tasks);
+        let interest =
+            Interest { engine: Arc::clone(engine), key: key.clone(), topic, max_age, seen };
+        if is_new {
+            pilot::start(engine, key.clone(), Arc::clone(&interest.topic), None);
+        }
+        Ok(interest)
+    }
+
+    #[cold]
+    pub(crate) fn overloaded(&self, crowd: Crowd) -> Error<S::Error> {
+        self.engine.counters.count(Event::Overloaded);
+        Error::Overloaded(crowd)
+    }
+}

@@ -1,0 +1,103 @@
+//! How often one key may be fetched: a token bucket, kept as one moment (the generic cell rate
+//! algorithm).
+//!
+//! Pure: `now` is an argument.
+
+use std::time::Duration;
+
+use crate::clock::Time;
+
+/// A limit on the fetches of one key, whoever causes them. Beyond it a fetch waits for its turn, and so
+/// do its callers.
+///
+/// Consul's agent cache has the same limit for each entry, off unless configured (`entry_fetch_rate`,
+/// `entry_fetch_max_burst`); here it is on, as the last guard against a source that answers a blocking
+/// fetch at once, without news, for ever.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// How many fetches may follow each other at once. Defaults to: 100. Range: from 1.
+    pub burst: u32,
+    /// How many a second there may be in the long run. Defaults to: 100. Range: 0.001 to 1,000,000.
+    pub per_second: f64,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self { burst: 100, per_second: 100.0 }
+    }
+}
+
+impl Rate {
+    pub(crate) const RANGE: &str = "burst from 1, 0.001 to 1,000,000 a second";
+
+    pub(crate) fn is_sensible(self) -> bool {
+        self.burst >= 1 && (0.001..=1_000_000.0).contains(&self.per_second)
+    }
+
+    fn interval_us(self) -> u64 {
+        // Both conversions are exact enough: the quotient lies between 1 and a billion.
+        Duration::from_secs_f64(1.0 / self.per_second).as_micros().try_into().unwrap_or(u64::MAX)
+    }
+}
+
+/// What a key has used up: when, in microseconds, its bucket will be full again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Pace {
+    full_at_us: u64,
+}
+
+impl Pace {
+    /// When the next fetch may begin.
+    pub(crate) fn next(self, rate: Rate) -> Time {
+        let slack = rate.interval_us().saturating_mul(u64::from(rate.burst - 1));
+        Time::from_millis(self.full_at_us.saturating_sub(slack).div_ceil(1000))
+    }
+
+    /// Whether the bucket is full, so that there is nothing to remember.
+    pub(crate) fn is_full(self, now: Time) -> bool {
+        self.full_at_us <= now.as_millis().saturating_mul(1000)
+    }
+
+    /// After a fetch that began at `now`.
+    #[must_use]
+    pub(crate) fn fetched(self, rate: Rate, now: Time) -> Self {
+        let now_us = now.as_millis().saturating_mul(1000);
+        Self { full_at_us: self.full_at_us.max(now_us).saturating_add(rate.interval_us()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_free_and_the_rest_comes_at_the_rate() {
+        let rate = Rate { burst: 3, per_second: 10.0 };
+        let (mut pace, mut now, mut begun) =
+            (Pace::default(), Time::from_millis(5_000), Vec::new());
+        for _ in 0..6 {
+            now = now.max(pace.next(rate));
+            begun.push(now.as_millis() - 5_000);
+            pace = pace.fetched(rate, now);
+        }
+        assert_eq!(begun, [0, 0, 0, 100, 200, 300]);
+    }
+
+    #[test]
+    fn tokens_come_back_up_to_the_burst() {
+        let rate = Rate { burst: 2, per_second: 10.0 };
+        let at = Time::from_millis;
+        let pace = Pace::default().fetched(rate, at(0)).fetched(rate, at(0));
+        assert_eq!(pace.next(rate), at(100));
+        let pace = pace.fetched(rate, at(60_000)).fetched(rate, at(60_000));
+        assert_eq!(pace.next(rate), at(60_100), "an hour's rest earns no more than the burst");
+    }
+
+    #[test]
+    fn a_changed_rate_holds_from_now_on() {
+        let slow = Rate { burst: 1, per_second: 0.1 };
+        let pace = Pace::default().fetched(slow, Time::ZERO);
+        assert_eq!(pace.next(slow), Time::from_millis(10_000));
+        assert_eq!(pace.next(Rate { burst: 11, per_second: 1.0 }), Time::ZERO);
+    }
+}

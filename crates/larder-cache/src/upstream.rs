@@ -1,0 +1,163 @@
+//! Whether the system behind a source is down: then nobody hammers it, and everybody comes back soon
+//! after it does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, Time};
+use crate::signal::{Signal, Wakers};
+use crate::sync::{Mutex, lock};
+
+/// So many failures in a row, of whichever keys, mean that an upstream is down.
+const FAILURES: u32 = 3;
+/// While it is down, it is asked this often.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// One system that sources ask. Clones are handles on the same one.
+///
+/// Each cache has an upstream of its own; caches that ask the same system should share one, by
+/// [`Options::upstream`](crate::Options::upstream), and with it its clock. After three failures in a
+/// row that the source blames on [the upstream](crate::Blame::Upstream), with no success between, it
+/// counts as down: from then on one fetch a second is let through, of whichever key, and everyone else
+/// is answered from memory at once. The first success ends it: entries that back off are asked again
+/// within a second, spread over that second.
+#[derive(Debug, Clone)]
+pub struct Upstream(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    clock: Clock,
+    health: Mutex<Health>,
+    /// Rises when the upstream comes back.
+    back: Signal,
+}
+
+/// Pure: `now` is an argument.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Health {
+    failures: u32,
+    down_since: Option<Time>,
+    next_probe: Time,
+    recovered_at: Option<Time>,
+}
+
+impl Upstream {
+    /// An upstream that is up, for caches that live by `clock`.
+    pub fn new(clock: Clock) -> Self {
+        let (health, back) = (Mutex::new(Health::default()), Signal::default());
+        Self(Arc::new(Shared { clock, health, back }))
+    }
+
+    /// For how long the upstream has been down; `None` if it is up.
+    pub fn down_for(&self) -> Option<Duration> {
+        let since = lock(&self.0.health).down_since?;
+        Some(self.0.clock.now().since(since))
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// When a fetch may begin, if not now. Takes no turn.
+    pub(crate) fn closed_until(&self, now: Time) -> Option<Time> {
+        lock(&self.0.health).closed_until(now)
+    }
+
+    /// Lets a fetch begin, or says when to come again. While the upstream is down, who is let in is
+    /// the probe.
+    pub(crate) fn enter(&self, now: Time) -> Result<(), Time> {
+        lock(&self.0.health).enter(now)
+    }
+
+    pub(crate) fn succeeded(&self, now: Time) -> Wakers {
+        let recovered = lock(&self.0.health).succeeded(now);
+        if recovered { self.0.back.raise() } else { Wakers::default() }
+    }
+
+    pub(crate) fn failed(&self, now: Time) {
+        lock(&self.0.health).failed(now);
+    }
+
+    pub(crate) fn recovered_at(&self) -> Option<Time> {
+        lock(&self.0.health).recovered_at
+    }
+
+    /// Rises when the upstream comes back.
+    pub(crate) fn back(&self) -> &Signal {
+        &self.0.back
+    }
+}
+
+impl Health {
+    fn closed_until(&self, now: Time) -> Option<Time> {
+        (self.down_since.is_some() && now < self.next_probe).then_some(self.next_probe)
+    }
+
+    fn enter(&mut self, now: Time) -> Result<(), Time> {
+        if let Some(at) = self.closed_until(now) {
+            return Err(at);
+        }
+        if self.down_since.is_some() {
+            self.next_probe = now.after(PROBE_EVERY);
+        }
+        Ok(())
+    }
+
+    /// Says whether it was down until now.
+    fn succeeded(&mut self, now: Time) -> bool {
+        self.failures = 0;
+        let was_down = self.down_since.take().is_some();
+        if was_down {
+            self.recovered_at = Some(now);
+        }
+        was_down
+    }
+
+    fn failed(&mut self, now: Time) {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= FAILURES {
+            self.down_since.get_or_insert(now);
+            self.next_probe = self.next_probe.max(now.after(PROBE_EVERY));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(millis: u64) -> Time {
+        Time::from_millis(millis)
+    }
+
+    #[test]
+    fn three_failures_in_a_row_close_it_and_one_fetch_a_second_gets_through() {
+        let mut health = Health::default();
+        health.failed(at(0));
+        health.failed(at(1));
+        assert_eq!(health.enter(at(2)), Ok(()));
+        health.failed(at(3));
+        assert_eq!(health.enter(at(4)), Err(at(1_003)));
+        assert_eq!(health.enter(at(1_003)), Ok(()), "the probe");
+        assert_eq!(health.enter(at(1_004)), Err(at(2_003)), "and nobody else");
+    }
+
+    #[test]
+    fn a_success_between_failures_keeps_it_open() {
+        let mut health = Health::default();
+        for now in 0..10 {
+            health.failed(at(now));
+            health.failed(at(now));
+            assert!(!health.succeeded(at(now)));
+        }
+        assert_eq!((health.enter(at(11)), health.recovered_at), (Ok(()), None));
+    }
+
+    #[test]
+    fn the_first_success_opens_it_and_is_remembered() {
+        let mut health = Health::default();
+        (0..3).for_each(|now| health.failed(at(now)));
+        assert!(health.succeeded(at(500)));
+        assert_eq!((health.enter(at(501)), health.recovered_at), (Ok(()), Some(at(500))));
+    }
+}
