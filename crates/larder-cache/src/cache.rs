@@ -113,7 +113,7 @@ impl<S: Source> Cache<S> {
     ///
     /// A hit never waits. A caller that gives up cancels nobody: drop the future at will.
     pub async fn get(&self, key: &S::Key) -> Answer<S> {
-        match self.look(key, &Request::DEFAULT) {
+        match self.look(key) {
             Some((entry, now)) => Ok(Reply::new(entry, now, Origin::Hit)),
             None => self.miss(key, Request::DEFAULT).await,
         }
@@ -121,7 +121,7 @@ impl<S: Source> Cache<S> {
 
     /// As [`get`](Self::get), within the bounds of `request`.
     pub async fn get_with(&self, key: &S::Key, request: &Request) -> Answer<S> {
-        match self.look(key, request) {
+        match self.look_within(key, request) {
             Some((entry, now)) => Ok(Reply::new(entry, now, Origin::Hit)),
             None => self.miss(key, *request).await,
         }
@@ -131,34 +131,47 @@ impl<S: Source> Cache<S> {
     /// all.
     #[inline]
     pub fn peek(&self, key: &S::Key) -> Option<Reply<S::Value>> {
-        self.peek_with(key, &Request::DEFAULT)
+        self.look(key).map(|(entry, now)| Reply::new(entry, now, Origin::Hit))
     }
 
     /// As [`peek`](Self::peek), within the bounds of `request`.
     #[inline]
     pub fn peek_with(&self, key: &S::Key, request: &Request) -> Option<Reply<S::Value>> {
-        self.look(key, request).map(|(entry, now)| Reply::new(entry, now, Origin::Hit))
+        self.look_within(key, request).map(|(entry, now)| Reply::new(entry, now, Origin::Hit))
     }
 
-    /// The first step of the story. It returns two words, which travel in registers: a whole reply,
-    /// handed on through an async fn's states, is copied twice, for half of the price of the lookup.
+    /// The first step of the story, for a request without bounds of its own: one comparison of times.
+    ///
+    /// It returns two words, which travel in registers: a whole reply, handed on through an async fn's
+    /// states, is copied twice, for half of the price of the lookup.
     #[inline]
-    fn look(&self, key: &S::Key, request: &Request) -> Option<(Entry<S::Value>, Time)> {
+    fn look(&self, key: &S::Key) -> Option<(Entry<S::Value>, Time)> {
         let engine = &*self.engine;
         let entry = engine.store.get(key)?;
         let now = engine.clock.coarse();
+        if now >= entry.fresh_until() {
+            return None;
+        }
         entry.touch(now);
+        engine.counters.count(Event::Hit);
+        Some((entry, now))
+    }
+
+    /// As [`look`](Self::look), within the bounds of `request`.
+    fn look_within(&self, key: &S::Key, request: &Request) -> Option<(Entry<S::Value>, Time)> {
+        let engine = &*self.engine;
+        let entry = engine.store.get(key)?;
+        let now = engine.clock.coarse();
         if request.newer.is_some_and(|newer| entry.index() <= newer.min_index) {
             // A cache that cannot wait for an index ignores it, on the long way round.
             return None;
         }
-        match judge(entry.freshness(), request, Duration::ZERO, now) {
-            Verdict::Fresh => {
-                engine.counters.count(Event::Hit);
-                Some((entry, now))
-            }
-            Verdict::Stale | Verdict::Expired => None,
+        if judge(entry.freshness(), request, Duration::ZERO, now) != Verdict::Fresh {
+            return None;
         }
+        entry.touch(now);
+        engine.counters.count(Event::Hit);
+        Some((entry, now))
     }
 
     /// Sets `key`'s value from outside. A fetch that is under way cannot undo it. With an index, this is
@@ -282,8 +295,8 @@ where
         key: &S::Key,
         attempt: Attempt<S::Value>,
     ) -> Result<Fetched<S::Value>, Error<S::Error>> {
-        let mut request = Request::DEFAULT.stale_if_error(Duration::ZERO);
-        request.max_age = attempt.max_age();
+        let mut request =
+            Request::DEFAULT.stale_if_error(Duration::ZERO).max_age(attempt.max_age());
         if let Some(wait) = attempt.wait() {
             request = request.min_index(wait.past, wait.at_most);
         }

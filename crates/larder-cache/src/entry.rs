@@ -63,13 +63,16 @@ pub(crate) fn judge(
     now: Time,
 ) -> Verdict {
     let age = freshness.age_ms(now);
-    let max_age = millis(request.max_age);
+    let max_age = request.max_age_ms();
     if now < freshness.fresh_until && age < max_age {
         return Verdict::Fresh;
     }
     let overdue = millis(now.since(freshness.fresh_until)).max(age.saturating_sub(max_age));
-    let bound = request.stale_if_error.min(endure);
-    if overdue < millis(bound) { Verdict::Stale } else { Verdict::Expired }
+    if overdue < request.stale_if_error_ms().min(millis(endure)) {
+        Verdict::Stale
+    } else {
+        Verdict::Expired
+    }
 }
 
 impl Freshness {
@@ -85,10 +88,9 @@ impl Freshness {
 
     /// Milliseconds since the source last vouched for the value.
     pub(crate) fn age_ms(self, now: Time) -> u64 {
-        if self.vouched_ms == ALWAYS {
-            return 0;
-        }
-        now.as_millis().saturating_add_signed(self.vouched_ms.saturating_neg())
+        // What is vouched for always lies ahead of every moment, which is no age.
+        let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        u64::try_from(now_ms.saturating_sub(self.vouched_ms)).unwrap_or(0)
     }
 }
 
@@ -162,8 +164,9 @@ impl<V> Versioned<V> {
         }
     }
 
+    #[inline]
     pub(crate) fn fresh_until(&self) -> Time {
-        self.freshness().fresh_until
+        Time::from_millis(self.fresh_until.load(Ordering::Relaxed))
     }
 
     pub(crate) fn is_connected(&self) -> bool {

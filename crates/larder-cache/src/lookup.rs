@@ -70,7 +70,7 @@ impl<S: Source> Cache<S> {
     /// Waits for a value from the source that is young enough for the request.
     async fn load(&self, key: &S::Key, request: &Request) -> Answer<S> {
         let (reply, age_on_arrival) = self.wait(key, request, false).await?;
-        if age_on_arrival <= request.max_age {
+        if age_on_arrival <= request.greatest_age() {
             return Ok(reply);
         }
         // The fetch was started by a caller who minded less, and the source is itself a cache. The
@@ -122,7 +122,7 @@ impl<S: Source> Cache<S> {
         }
         let recovered_at = engine.upstream.recovered_at();
         if let Some(standing) = engine.standings.get(key)
-            && let Some(error) = standing.answer(request.max_age, recovered_at, now)
+            && let Some(error) = standing.answer(request.greatest_age(), recovered_at, now)
         {
             engine.counters.count(Event::Negative);
             return Err(error);
@@ -132,7 +132,7 @@ impl<S: Source> Cache<S> {
             if !joins && engine.upstream.closed_until(now).is_some() {
                 return Err(self.down());
             }
-            let round = slot.rounds.join(request.max_age, strict);
+            let round = slot.rounds.join(request.greatest_age(), strict);
             let beacon = slot.topic.beacon.raise();
             drop(shard);
             beacon.wake(&engine.tasks);
@@ -144,7 +144,7 @@ impl<S: Source> Cache<S> {
         }
         let seat = engine.crowds.flights.take().ok_or_else(|| self.overloaded(Crowd::Flights))?;
         let mut slot = Slot::new();
-        let round = slot.rounds.join(request.max_age, strict);
+        let round = slot.rounds.join(request.greatest_age(), strict);
         let topic = Arc::clone(&slot.topic);
         shard.insert(key.clone(), slot);
         drop(shard);

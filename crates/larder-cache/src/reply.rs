@@ -13,7 +13,8 @@ use crate::entry::Entry;
 /// The value stays alive as long as the reply, whatever happens to the entry.
 pub struct Reply<V> {
     entry: Entry<V>,
-    age_ms: u64,
+    /// When the reply was made.
+    at: Time,
     origin: Origin,
 }
 
@@ -31,15 +32,15 @@ pub enum Origin {
 }
 
 impl<V> Reply<V> {
-    pub(crate) fn new(entry: Entry<V>, now: Time, origin: Origin) -> Self {
-        let age_ms = entry.freshness().age_ms(now);
-        Self { entry, age_ms, origin }
+    pub(crate) fn new(entry: Entry<V>, at: Time, origin: Origin) -> Self {
+        Self { entry, at, origin }
     }
 
     /// How long before this reply was made the source last vouched for the value, to within the
-    /// clock's tick.
+    /// clock's tick. If it has vouched for the value since then, the reply is of age zero: it was right
+    /// when it was made.
     pub fn age(&self) -> Duration {
-        Duration::from_millis(self.age_ms)
+        Duration::from_millis(self.entry.freshness().age_ms(self.at))
     }
 
     /// The owner's change counter for this value; 0 if the source does not count. It never goes
@@ -73,7 +74,7 @@ impl<V> Deref for Reply<V> {
 
 impl<V> Clone for Reply<V> {
     fn clone(&self) -> Self {
-        Self { entry: Entry::clone(&self.entry), age_ms: self.age_ms, origin: self.origin.clone() }
+        Self { entry: Entry::clone(&self.entry), origin: self.origin.clone(), ..*self }
     }
 }
 

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use crate::clock::millis;
+
 /// The bounds of one request. They only ever narrow what the cache's [`Options`](crate::Options)
 /// allow; the default narrows nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
-    pub(crate) max_age: Duration,
-    pub(crate) stale_if_error: Duration,
+    // Milliseconds, because a hit compares them and should not have to convert anything.
+    max_age_ms: u64,
+    stale_if_error_ms: u64,
     pub(crate) timeout: Option<Duration>,
     pub(crate) newer: Option<Newer>,
 }
@@ -22,14 +25,14 @@ pub(crate) struct Newer {
 impl Request {
     /// Narrows nothing.
     pub const DEFAULT: Self =
-        Self { max_age: Duration::MAX, stale_if_error: Duration::MAX, timeout: None, newer: None };
+        Self { max_age_ms: u64::MAX, stale_if_error_ms: u64::MAX, timeout: None, newer: None };
 
     /// Asks for a value younger than `max_age`. Zero asks the source in any case.
     ///
     /// Defaults to: as fresh as the cache's ttl says.
     #[must_use]
     pub fn max_age(mut self, max_age: Duration) -> Self {
-        self.max_age = max_age;
+        self.max_age_ms = millis(max_age);
         self
     }
 
@@ -40,7 +43,7 @@ impl Request {
     /// the upper limit.
     #[must_use]
     pub fn stale_if_error(mut self, bound: Duration) -> Self {
-        self.stale_if_error = bound;
+        self.stale_if_error_ms = millis(bound);
         self
     }
 
@@ -75,6 +78,24 @@ impl Request {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
+    }
+}
+
+impl Request {
+    pub(crate) fn max_age_ms(&self) -> u64 {
+        self.max_age_ms
+    }
+
+    pub(crate) fn stale_if_error_ms(&self) -> u64 {
+        self.stale_if_error_ms
+    }
+
+    /// As a duration; `Duration::MAX` if any age will do.
+    pub(crate) fn greatest_age(&self) -> Duration {
+        match self.max_age_ms {
+            u64::MAX => Duration::MAX,
+            millis => Duration::from_millis(millis),
+        }
     }
 }
 

@@ -181,15 +181,24 @@ impl Counters {
 
     #[inline]
     pub(crate) fn add(&self, event: Event, n: u64) {
-        let lane = lane();
-        let counter = &self.0[lane].0[event as usize];
-        if lane == SHARED {
-            counter.fetch_add(n, Ordering::Relaxed);
-        } else {
-            // Nobody else writes here: a lane has one thread at a time, and changing hands goes
-            // through a mutex. So this needs no locked instruction.
-            counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        let lane = LANE.get();
+        if lane >= SHARED {
+            return self.add_slowly(event, n);
         }
+        let counter = &self.0[lane].0[event as usize];
+        // Nobody else writes here: a lane has one thread at a time, and changing hands goes through a
+        // mutex. So this needs no locked instruction.
+        counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// For a thread that has not asked for a lane yet, or shares the last one.
+    #[cold]
+    fn add_slowly(&self, event: Event, n: u64) {
+        if LANE.get() == UNKNOWN {
+            assign_lane();
+        }
+        // Where the lane is this thread's own, a locked instruction does no harm.
+        self.0[LANE.get().min(SHARED)].0[event as usize].fetch_add(n, Ordering::Relaxed);
     }
 
     pub(crate) fn total(&self, event: Event) -> u64 {
@@ -215,20 +224,9 @@ thread_local! {
     static LEASE: Lease = Lease::take();
 }
 
-#[inline]
-fn lane() -> usize {
-    match LANE.get() {
-        UNKNOWN => assign_lane(),
-        lane => lane & (LANES - 1),
-    }
-}
-
-#[cold]
-fn assign_lane() -> usize {
+fn assign_lane() {
     // A thread that counts while its locals are being destroyed gets the shared lane.
-    let lane = LEASE.try_with(|lease| lease.0).unwrap_or(SHARED);
-    LANE.set(lane);
-    lane
+    LANE.set(LEASE.try_with(|lease| lease.0).unwrap_or(SHARED));
 }
 
 fn free_lanes() -> std::sync::MutexGuard<'static, Lanes> {
@@ -274,12 +272,17 @@ mod tests {
         assert_eq!(counters.total(Event::Miss), 0);
     }
 
+    fn taken_lane() -> usize {
+        assign_lane();
+        LANE.get()
+    }
+
     #[test]
     fn live_threads_do_not_share_a_lane_that_is_added_to_without_a_lock() {
         let (mut lanes, barrier) = (Vec::new(), std::sync::Barrier::new(8));
         std::thread::scope(|scope| {
             let taken: Vec<_> =
-                (0..8).map(|_| scope.spawn(|| (lane(), barrier.wait()).0)).collect();
+                (0..8).map(|_| scope.spawn(|| (taken_lane(), barrier.wait()).0)).collect();
             lanes.extend(taken.into_iter().map(|thread| thread.join().unwrap()));
         });
         lanes.retain(|lane| *lane != SHARED);

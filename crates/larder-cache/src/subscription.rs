@@ -189,7 +189,8 @@ impl<S: Source> Cache<S> {
         delivery: Delivery,
     ) -> Result<Subscription<S>, SubscribeError> {
         let polls = self.engine.options.refresh == Refresh::OnDemand;
-        if polls && (request.max_age == Duration::MAX || request.max_age.is_zero()) {
+        let max_age = request.greatest_age();
+        if polls && (max_age == Duration::MAX || max_age.is_zero()) {
             return Err(SubscribeError::NoMaxAge);
         }
         let crowd = SubscribeError::Overloaded;
@@ -199,7 +200,7 @@ impl<S: Source> Cache<S> {
             Delivery::Latest => 0,
             Delivery::Each(most) => usize::from(most),
         };
-        let interest = self.interest(key, request.max_age, depth).map_err(|error| match error {
+        let interest = self.interest(key, max_age, depth).map_err(|error| match error {
             Error::Overloaded(who) => crowd(who),
             _ => SubscribeError::Closed,
         })?;
