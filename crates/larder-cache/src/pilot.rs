@@ -222,10 +222,24 @@ impl<S: Source> Pilot<S> {
             confirmed_at,
             can_wait: alive && previous.is_some_and(|entry| entry.source_index() > 0),
             read_at: engine.store.peek(&self.key).map(|entry| entry.read_at()),
-            rests_until: standing.rests_until(recovered_at),
+            rests_until: standing
+                .rests_until(recovered_at)
+                .max(self.turn_after_recovery(confirmed_at, recovered_at)),
             paced_until: engine.rate().map_or(Time::ZERO, |rate| standing.pace.next(rate)),
             closed_until: engine.upstream.closed_until(now),
             dice: u16::try_from(engine.throw_dice(&self.key, salt) >> 48).unwrap_or(0),
+        }
+    }
+
+    /// When this key is asked for again after its upstream was down: all keys that had to wait for that
+    /// are spread over a second.
+    fn turn_after_recovery(&self, confirmed_at: Option<Time>, recovered_at: Option<Time>) -> Time {
+        match recovered_at {
+            Some(back) if confirmed_at.is_none_or(|confirmed_at| confirmed_at < back) => {
+                let dice = self.engine.throw_dice(&self.key, back.as_millis());
+                back.after(Duration::from_millis(dice % 1000))
+            }
+            _ => Time::ZERO,
         }
     }
 
