@@ -1,0 +1,28 @@
+//! What the programs in `src/bin` share: what is cached, who caches it, chance, clocks and tables.
+
+pub mod chance;
+pub mod heap;
+pub mod keys;
+pub mod measure;
+pub mod subjects;
+pub mod table;
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+/// What is cached everywhere: 64 bytes.
+pub type Payload = [u8; 64];
+
+/// The hasher of every subject, so that hashes are not what differs.
+pub use foldhash::fast::RandomState;
+
+/// The result of a future that must not wait. Polled by hand, it is the cache that is measured and
+/// not an executor.
+#[inline]
+pub fn now<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("a hit waited"),
+    }
+}
