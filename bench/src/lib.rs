@@ -1,6 +1,7 @@
 //! What the programs in `src/bin` share: what is cached, who caches it, chance, clocks and tables.
 
 pub mod chance;
+pub mod child;
 pub mod heap;
 pub mod keys;
 pub mod measure;
@@ -19,7 +20,8 @@ pub use foldhash::fast::RandomState;
 
 /// The result of a future that must not wait. Polled by hand, it is the cache that is measured and
 /// not an executor.
-#[inline]
+#[expect(clippy::inline_always, reason = "a call here would move the future and copy the answer")]
+#[inline(always)]
 pub fn now<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
