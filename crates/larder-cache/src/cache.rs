@@ -1,6 +1,7 @@
 //! The cache: the lookup story from the caller's side. It orchestrates and decides nothing.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use crate::clock::Time;
 use crate::engine::{Capabilities, Engine};
 use crate::entry::{Entry, Verdict, judge};
 use crate::error::Error;
+use crate::get::Get;
 use crate::keep::Refresh;
 use crate::keep::batch::{Driver, Enlist, FetchMany};
 use crate::keep::watch::{Watch, follow};
@@ -112,11 +114,11 @@ impl<S: Source> Cache<S> {
     /// `key`'s value, from memory if it is fresh, or else from the source.
     ///
     /// A hit never waits. A caller that gives up cancels nobody: drop the future at will.
-    pub async fn get(&self, key: &S::Key) -> Answer<S> {
-        match self.look(key) {
-            Some((entry, now)) => Ok(Reply::new(entry, now, Origin::Hit)),
-            None => self.miss(key, Request::DEFAULT).await,
-        }
+    pub fn get<'a>(
+        &'a self,
+        key: &'a S::Key,
+    ) -> impl Future<Output = Answer<S>> + Send + use<'a, S> {
+        Get { cache: self, key, miss: None }
     }
 
     /// As [`get`](Self::get), within the bounds of `request`.
@@ -145,7 +147,7 @@ impl<S: Source> Cache<S> {
     /// It returns two words, which travel in registers: a whole reply, handed on through an async fn's
     /// states, is copied twice, for half of the price of the lookup.
     #[inline]
-    fn look(&self, key: &S::Key) -> Option<(Entry<S::Value>, Time)> {
+    pub(crate) fn look(&self, key: &S::Key) -> Option<(Entry<S::Value>, Time)> {
         let engine = &*self.engine;
         let entry = engine.store.get(key)?;
         let now = engine.clock.coarse();

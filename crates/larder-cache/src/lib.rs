@@ -62,6 +62,7 @@ mod engine;
 mod entry;
 mod error;
 pub mod expiry;
+mod get;
 mod inbox;
 mod keep;
 mod landing;

@@ -1,7 +1,5 @@
 //! The long way of a request that found nothing fresh: join a fetch, wait for an index, endure a failure.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +9,7 @@ use crate::crowd::Place;
 use crate::engine::{Arrival, Outcome};
 use crate::entry::{Entry, Verdict, judge};
 use crate::error::{Crowd, Error};
+use crate::get::Miss;
 use crate::pilot;
 use crate::reply::{Origin, Reply};
 use crate::request::{Newer, Request};
@@ -34,11 +33,7 @@ impl<S: Source> Cache<S> {
     /// Boxed and out of line, so that the future of a hit stays small.
     #[cold]
     #[inline(never)]
-    pub(crate) fn miss(
-        &self,
-        key: &S::Key,
-        request: Request,
-    ) -> Pin<Box<dyn Future<Output = Answer<S>> + Send + '_>> {
+    pub(crate) fn miss(&self, key: &S::Key, request: Request) -> Miss<'_, S> {
         self.engine.counters.count(Event::Miss);
         let key = key.clone();
         let parks = self.engine.options.refresh.can_park();

@@ -276,7 +276,8 @@ async fn a_dropped_notification_or_inbox_ends_the_subscription() {
     };
     let (one, two) = (notify(1), notify(2));
     // What is not published is fetched, once.
-    (inbox.recv().await, inbox.recv().await);
+    inbox.recv().await;
+    inbox.recv().await;
     assert_eq!((inbox.len(), cache.stats().subscriptions), (2, 2));
     drop(one);
     assert_eq!((inbox.len(), cache.stats().subscriptions), (1, 1));
@@ -306,8 +307,8 @@ async fn a_callback_is_told_the_same_and_its_panic_harms_nobody() {
     let owner = Counted::new(1);
     let cache = blocking(&owner);
     let heard = Arc::new(Mutex::new(Vec::new()));
-    let hears = Arc::clone(&heard);
-    let callback = move |update: Told| hears.lock().unwrap().push(value(&update).unwrap());
+    let ledger = Arc::clone(&heard);
+    let callback = move |update: Told| ledger.lock().unwrap().push(value(&update).unwrap());
     let listening = cache.notify_with(&1, &Request::DEFAULT, callback).unwrap();
     let panicking = cache.notify_with(&1, &Request::DEFAULT, |_| panic!("as the test wants it"));
     panicking.unwrap().keep();
