@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use crate::engine::{Engine, Outcome};
 use crate::entry::Entry;
+use crate::error::Error;
 use crate::rounds::Round;
 use crate::signal::Wakers;
-use crate::slots::Slot;
+use crate::slots::{Shard, Slot};
 use crate::source::{Removal, Source};
 use crate::stats::Event;
+use crate::trouble::Trouble;
 
 type Told<S> = (Arc<Round<Outcome<S>>>, Outcome<S>);
 
@@ -20,14 +22,27 @@ pub(crate) struct Aftermath<S: Source> {
     told: Vec<Told<S>>,
     wakers: Vec<Wakers>,
     removed: Vec<(S::Key, Entry<S::Value>, Removal)>,
+    /// Only to be dropped: their drops are foreign code.
     ended: Vec<(S::Key, Slot<S>)>,
+    held: Vec<Entry<S::Value>>,
+    forgotten: Vec<(S::Key, Trouble<S::Error>)>,
+    /// The weight of the store has changed.
+    grown: bool,
     evicting: bool,
 }
 
 impl<S: Source> Aftermath<S> {
     pub(crate) fn new() -> Self {
-        let (told, wakers, removed, ended) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { told, wakers, removed, ended, evicting: false }
+        Self {
+            told: Vec::new(),
+            wakers: Vec::new(),
+            removed: Vec::new(),
+            ended: Vec::new(),
+            held: Vec::new(),
+            forgotten: Vec::new(),
+            grown: false,
+            evicting: false,
+        }
     }
 
     pub(crate) fn tell(&mut self, round: Arc<Round<Outcome<S>>>, outcome: &Outcome<S>) {
@@ -35,7 +50,23 @@ impl<S: Source> Aftermath<S> {
     }
 
     pub(crate) fn wake(&mut self, wakers: Wakers) {
-        self.wakers.push(wakers);
+        if !wakers.is_empty() {
+            self.wakers.push(wakers);
+        }
+    }
+
+    /// Drops an entry later, if this turns out to be its last holder.
+    pub(crate) fn hold(&mut self, entry: Option<Entry<S::Value>>) {
+        self.held.extend(entry);
+    }
+
+    pub(crate) fn forgotten(&mut self, troubles: Vec<(S::Key, Trouble<S::Error>)>) {
+        self.forgotten.extend(troubles);
+    }
+
+    /// The store holds more than before.
+    pub(crate) fn has_grown(&mut self) {
+        self.grown = true;
     }
 
     pub(crate) fn removed(&mut self, key: S::Key, entry: Entry<S::Value>, cause: Removal) {
@@ -43,7 +74,16 @@ impl<S: Source> Aftermath<S> {
         self.removed.push((key, entry, cause));
     }
 
-    /// Takes a slot that has ended: its key's drop is foreign code.
+    /// Ends a slot, and tells everyone who waits or is subscribed.
+    pub(crate) fn end_slot(&mut self, shard: &mut Shard<S>, key: &S::Key, error: &Error<S::Error>) {
+        let mut ended = shard.remove_entry(key);
+        if let Some((_, slot)) = &mut ended {
+            slot.rounds.end().for_each(|round| self.tell(round, &Err(error.clone())));
+            self.wake(slot.topic.close());
+        }
+        self.ended(ended);
+    }
+
     pub(crate) fn ended(&mut self, slot: Option<(S::Key, Slot<S>)>) {
         self.ended.extend(slot);
     }
@@ -61,8 +101,7 @@ impl<S: Source> Aftermath<S> {
                 engine.counters.count(Event::ListenerPanic);
             }
         }
-        drop(self.ended);
-        if let Some(share) = &engine.options.share {
+        if let Some(share) = engine.options.share.as_ref().filter(|_| self.grown) {
             share.settle(self.evicting);
         }
     }

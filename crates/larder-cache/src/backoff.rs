@@ -33,7 +33,8 @@ impl Backoff {
         };
         let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
         let wait = self.base.saturating_mul(factor).min(self.cap);
-        wait.mul_f64(1.0 - 0.25 * f64::from(random) / f64::from(u32::MAX))
+        // The part is taken off, because of a wait for ever the whole is no duration any more.
+        wait.saturating_sub(wait.mul_f64(0.25 * f64::from(random) / f64::from(u32::MAX)))
     }
 }
 

@@ -231,11 +231,11 @@ impl<S: Source> Cache<S> {
         engine.slots.each_shard(|shard| {
             for slot in shard.values_mut() {
                 slot.rounds.outdate();
-                slot.topic.forget();
+                aftermath.hold(slot.topic.forget());
                 aftermath.wake(slot.topic.beacon.raise());
             }
         });
-        drop(engine.standings.retain(|standing| !standing.is_absent()));
+        drop(engine.troubles.retain(|trouble| !trouble.is_absent()));
         for (key, entry) in engine.store.clear() {
             aftermath.removed(key, entry, Removal::Invalidated);
         }
@@ -245,8 +245,7 @@ impl<S: Source> Cache<S> {
     /// Changes the [capacity](Options::capacity) while the cache runs; evicts what no longer fits.
     /// Zero counts as 1.
     pub fn resize(&self, capacity: u64) {
-        let gone = self.engine.store.resize(capacity.max(1));
-        self.engine.dispose(gone, Removal::Evicted, Event::Eviction);
+        self.engine.resize(capacity.max(1));
     }
 
     /// Changes the [rate limit](Options::rate) while the cache runs, for every key from its next fetch
@@ -300,12 +299,9 @@ where
         let mut request =
             Request::DEFAULT.stale_if_error(Duration::ZERO).max_age(attempt.max_age());
         if let Some(wait) = attempt.wait() {
-            request = request.min_index(wait.past, wait.at_most);
+            request = request.min_index(wait.past, wait.at_most).heeding_errors();
         }
         match self.get_with(key, &request).await {
-            Ok(reply) if matches!(reply.origin(), Origin::Unchanged) => {
-                Ok(Fetched::NotModified { ttl: None })
-            }
             Ok(reply) => {
                 let fresh = Fresh::new(S::Value::clone(&reply));
                 Ok(fresh.index(reply.index()).age(reply.age()).into())
@@ -321,6 +317,10 @@ where
 
     fn is_same(&self, before: &S::Value, after: &S::Value) -> bool {
         self.engine.source.is_same(before, after)
+    }
+
+    fn vouches_while_waiting(&self) -> bool {
+        self.engine.options.refresh.connects() && self.engine.source.vouches_while_waiting()
     }
 }
 

@@ -37,3 +37,45 @@ impl Drop for Place {
         self.0.taken.fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+/// How a keeper stands, for the statistics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counted {
+    Neither,
+    Connected,
+    Failing,
+}
+
+/// How many keepers stand how.
+#[derive(Debug, Default)]
+pub(crate) struct Census {
+    connected: AtomicUsize,
+    failing: AtomicUsize,
+}
+
+impl Census {
+    /// A keeper that stood at `old` stands at `new` from now on.
+    pub(crate) fn change(&self, old: &mut Counted, new: Counted) {
+        if *old != new {
+            if let Some(counter) = self.counter(*old) {
+                counter.fetch_sub(1, Ordering::Relaxed);
+            }
+            if let Some(counter) = self.counter(new) {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+            *old = new;
+        }
+    }
+
+    pub(crate) fn of(&self, counted: Counted) -> u64 {
+        self.counter(counted).map_or(0, |counter| counter.load(Ordering::Relaxed) as u64)
+    }
+
+    fn counter(&self, counted: Counted) -> Option<&AtomicUsize> {
+        match counted {
+            Counted::Neither => None,
+            Counted::Connected => Some(&self.connected),
+            Counted::Failing => Some(&self.failing),
+        }
+    }
+}

@@ -13,20 +13,20 @@ use crate::aftermath::Aftermath;
 use crate::budget::Holder;
 use crate::cache::Put;
 use crate::clock::{Clock, Ticker, Time};
-use crate::crowd::Places;
+use crate::crowd::{Census, Places};
 use crate::entry::{Entry, Freshness, Versioned};
 use crate::error::Error;
 use crate::keep::batch::Enlist;
 use crate::keep::watch::Follow;
 use crate::options::Options;
-use crate::pace::Rate;
+use crate::pace::{Pace, Rate};
 use crate::slots::{Shard, Slot, Slots};
 use crate::source::{Fresh, Removal, Source};
-use crate::standing::{Standing, Trouble};
 use crate::stats::{Counters, Event};
 use crate::store::{Admission, Store, Weighted};
-use crate::sync::{AtomicBool, AtomicUsize, Mutex, lock};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
 use crate::tasks::Tasks;
+use crate::trouble::Trouble;
 use crate::upstream::Upstream;
 
 /// One fetch's outcome, shared by all who wait for it.
@@ -43,7 +43,11 @@ pub(crate) struct Engine<S: Source> {
     pub(crate) options: Options,
     pub(crate) clock: Clock,
     pub(crate) store: Store<S::Key, Entry<S::Value>>,
-    pub(crate) standings: Store<S::Key, Standing<S::Error>>,
+    pub(crate) troubles: Store<S::Key, Trouble<S::Error>>,
+    /// Of keys that are fetched often. Apart from the troubles, so as not to push those out.
+    paces: Store<S::Key, Pace>,
+    /// As it was set last; a budget may confine the store to less.
+    capacity: AtomicU64,
     pub(crate) slots: Slots<S>,
     pub(crate) counters: Counters,
     pub(crate) tasks: Arc<Tasks>,
@@ -67,8 +71,7 @@ pub(crate) struct Crowds {
     pub(crate) waiters: Arc<Places>,
     pub(crate) keepers: Arc<Places>,
     pub(crate) subscriptions: Arc<Places>,
-    pub(crate) connected: AtomicUsize,
-    pub(crate) failing: AtomicUsize,
+    pub(crate) counted: Census,
 }
 
 /// How a cache came by its capabilities.
@@ -93,19 +96,17 @@ impl<V> Weighted for Entry<V> {
 impl<S: Source> Engine<S> {
     /// `options` are valid.
     pub(crate) fn new(source: S, options: Options, capabilities: Capabilities<S>) -> Self {
-        let given = options.upstream.as_ref().map(|upstream| upstream.clock().clone());
-        let (clock, ticker) = options.clock.clone().or(given).map_or_else(
-            || {
-                let clock = Clock::running();
-                (clock.clone(), Ticker::start_unless_modelled(clock))
-            },
-            |clock| (clock, None),
-        );
+        let shared = options.upstream.as_ref().map(|upstream| upstream.clock().clone());
+        let clock = options.clock.clone().or(shared).unwrap_or_else(Clock::running);
+        let owns_tick = options.clock.is_none();
+        let ticker = owns_tick.then(|| Ticker::start_unless_modelled(clock.clone())).flatten();
         let limits = options.limits;
         Self {
             source,
             store: Store::new(options.capacity, options.expected_entries, options.ghost_allocation),
-            standings: Store::new(u64::from(limits.troubles), limits.troubles as usize, 0.0),
+            troubles: Store::new(u64::from(limits.troubles), limits.troubles as usize, 0.0),
+            paces: Store::new(u64::from(limits.troubles), limits.troubles as usize, 0.0),
+            capacity: AtomicU64::new(options.capacity),
             slots: Slots::new(),
             counters: Counters::new(),
             tasks: Arc::new(Tasks::new()),
@@ -115,8 +116,7 @@ impl<S: Source> Engine<S> {
                 waiters: Places::new(limits.waiters),
                 keepers: Places::new(limits.keepers),
                 subscriptions: Places::new(limits.subscriptions),
-                connected: AtomicUsize::new(0),
-                failing: AtomicUsize::new(0),
+                counted: Census::default(),
             },
             follow: capabilities.follow,
             enlist: capabilities.enlist,
@@ -152,10 +152,16 @@ impl<S: Source> Engine<S> {
         fresh: Fresh<S::Value>,
         weight: u64,
         previous: Option<&Entry<S::Value>>,
-        now: Time,
+        slot: Option<&Slot<S>>,
     ) -> Entry<S::Value> {
+        let now = self.clock.now();
         let freshness = Freshness::new(now, fresh.age, self.ttl(fresh.ttl));
-        let lead = previous.map_or(0, |previous| previous.next_lead(fresh.index));
+        // Without a previous value, as after an invalidation, subscribers still know an index.
+        let seen = slot.map_or(0, |slot| slot.topic.highest_index());
+        let lead = previous.map_or_else(
+            || (seen.checked_sub(fresh.index)).map_or(0, |behind| behind + u64::from(behind > 0)),
+            |previous| previous.next_lead(fresh.index),
+        );
         // Beyond four billion it is as heavy as can be told, which no shard holds.
         let weight = u32::try_from(weight.max(1)).unwrap_or(u32::MAX);
         let entry = Versioned::new(fresh.value, fresh.index, lead, weight, freshness);
@@ -180,16 +186,20 @@ impl<S: Source> Engine<S> {
         entry: &Entry<S::Value>,
         aftermath: &mut Aftermath<S>,
     ) -> bool {
+        // First the store: whoever sees the post finds the value there.
+        let admitted = self.admit(key, slot, entry, aftermath);
         if let Some(slot) = slot {
+            slot.topic.note_index(entry.index());
             aftermath.wake(slot.topic.post_value(entry));
         }
-        self.admit(key, entry, aftermath)
+        admitted
     }
 
     /// Stores an entry; says whether it was light enough. The shard is locked.
     pub(crate) fn admit(
         &self,
         key: &S::Key,
+        slot: Option<&Slot<S>>,
         entry: &Entry<S::Value>,
         aftermath: &mut Aftermath<S>,
     ) -> bool {
@@ -203,9 +213,8 @@ impl<S: Source> Engine<S> {
                     }
                     aftermath.removed(other, old, cause);
                 }
-                if let Some(enlist) = &self.enlist {
-                    aftermath.wake(enlist.key(key));
-                }
+                aftermath.has_grown();
+                self.enlist(key, slot, aftermath);
                 true
             }
             Admission::TooHeavy(old) => {
@@ -215,6 +224,20 @@ impl<S: Source> Engine<S> {
                 }
                 false
             }
+        }
+    }
+
+    /// Has a key refreshed in batches from now on. A batch puts its own keys back itself.
+    pub(crate) fn enlist(
+        &self,
+        key: &S::Key,
+        slot: Option<&Slot<S>>,
+        aftermath: &mut Aftermath<S>,
+    ) {
+        if let Some(enlist) = &self.enlist
+            && !slot.is_some_and(|slot| slot.has_no_pilot)
+        {
+            aftermath.wake(enlist.key(key));
         }
     }
 
@@ -238,9 +261,10 @@ impl<S: Source> Engine<S> {
         let mut slot = shard.get_mut(key);
         self.advance(key, slot.as_deref_mut(), &mut aftermath);
         let previous = self.previous(key, slot.as_deref());
-        let entry = self.entry(fresh, weight, previous.as_ref(), self.clock.now());
+        let entry = self.entry(fresh, weight, previous.as_ref(), slot.as_deref());
         let stored = self.publish(key, slot.as_deref(), &entry, &mut aftermath);
         drop(shard);
+        drop(previous);
         aftermath.settle(self);
         (if stored { Put::Stored } else { Put::TooHeavy }, Some(entry))
     }
@@ -257,7 +281,7 @@ impl<S: Source> Engine<S> {
             slot.rounds.outdate();
             after.wake(slot.topic.beacon.raise());
         }
-        self.standings.remove_if(key, Standing::is_absent);
+        drop(self.troubles.remove_if(key, Trouble::is_absent));
     }
 
     /// Forgets a value; says whether there was one. The shard is locked.
@@ -283,24 +307,76 @@ impl<S: Source> Engine<S> {
         true
     }
 
-    /// The record of a key, to be changed and given back. The shard is locked.
-    pub(crate) fn standing(&self, key: &S::Key) -> Standing<S::Error> {
-        self.standings.peek(key).unwrap_or_default()
+    /// Why a key is not fetched for a while, if there is a reason.
+    pub(crate) fn trouble(&self, key: &S::Key) -> Option<Trouble<S::Error>> {
+        self.troubles.peek(key)
     }
 
-    pub(crate) fn set_standing(&self, key: &S::Key, standing: Standing<S::Error>) {
-        // What it replaces or evicts is dropped here, with the errors in it. An error's drop is foreign
-        // code, but one that asks its own cache something is not worth an aftermath.
-        let _ = self.standings.insert(key, standing);
+    /// Until when that is; [`Time::MAX`] if nothing in the background fetches it again.
+    pub(crate) fn rests_until(&self, key: &S::Key) -> Time {
+        let recovered_at = self.upstream.recovered_at();
+        self.trouble(key).map_or(Time::ZERO, |trouble| trouble.rests_until(recovered_at))
     }
 
     /// Remembers that the owner has no such thing.
-    pub(crate) fn remember_absent(&self, key: &S::Key, remember_for: Option<Duration>, now: Time) {
+    pub(crate) fn remember_absent(
+        &self,
+        key: &S::Key,
+        remember_for: Option<Duration>,
+        aftermath: &mut Aftermath<S>,
+    ) {
+        let now = self.clock.now();
         let ttl = self.options.absent_ttl;
         let ttl = remember_for.map_or(ttl, |shorter| shorter.min(ttl));
-        let trouble = Some(Trouble::Absent { since: now, until: now.after(ttl) });
-        let pace = self.standing(key).pace;
-        self.set_standing(key, Standing { pace, trouble });
+        self.set_trouble(key, Trouble::Absent { since: now, until: now.after(ttl) }, aftermath);
+    }
+
+    pub(crate) fn set_trouble(
+        &self,
+        key: &S::Key,
+        trouble: Trouble<S::Error>,
+        aftermath: &mut Aftermath<S>,
+    ) {
+        if let Admission::Admitted(gone) = self.troubles.insert(key, trouble) {
+            aftermath.forgotten(gone);
+        }
+    }
+
+    /// Until when a key's rate limit says wait.
+    pub(crate) fn paced_until(&self, key: &S::Key) -> Time {
+        let pace = self.rate().and_then(|rate| Some(self.paces.peek(key)?.next(rate)));
+        pace.unwrap_or(Time::ZERO)
+    }
+
+    /// Counts a fetch against the key's rate limit. A key that was not fetched lately owes nothing, and
+    /// is not remembered: most keys are never fetched twice within a second.
+    pub(crate) fn count_pace(&self, key: &S::Key, previous: Option<&Entry<S::Value>>, now: Time) {
+        let Some(rate) = self.rate() else { return };
+        // The fetch before this one: of the value that there is, or one that failed.
+        let before = previous.map(|entry| entry.vouched_at(now));
+        let before = before.or_else(|| self.troubles.contains(key).then_some(now));
+        let lately = before.filter(|at| now.since(*at) < rate.memory());
+        let pace = match (self.paces.peek(key), lately) {
+            (Some(pace), _) => pace,
+            (None, Some(at)) => Pace::default().fetched(rate, at),
+            (None, None) => return,
+        };
+        let _ = self.paces.insert(key, pace.fetched(rate, now));
+    }
+
+    /// Ends a slot that needs no pilot any more. When the cache is closing, whoever still waits is told.
+    pub(crate) fn end_slot(
+        &self,
+        shard: &mut Shard<S>,
+        key: &S::Key,
+        error: &Error<S::Error>,
+        aftermath: &mut Aftermath<S>,
+    ) {
+        if self.tasks.is_closing() {
+            aftermath.end_slot(shard, key, error);
+        } else {
+            aftermath.ended(shard.remove_entry(key));
+        }
     }
 
     /// Jitter needs no better randomness than a seeded hash.
@@ -325,12 +401,19 @@ impl<S: Source> Engine<S> {
         for (key, entry) in self.store.clear() {
             aftermath.removed(key, entry, Removal::Closed);
         }
-        drop(self.standings.clear());
+        drop(self.troubles.clear());
+        drop(self.paces.clear());
         aftermath.settle(self);
     }
 
     pub(crate) fn take_ticker(&self) -> Option<Ticker> {
         lock(&self.ticker).take()
+    }
+
+    /// Changes the capacity; evicts what no longer fits.
+    pub(crate) fn resize(&self, capacity: u64) {
+        self.capacity.store(capacity, Ordering::Relaxed);
+        self.dispose(self.store.resize(capacity), Removal::Evicted, Event::Eviction);
     }
 
     /// Hands what left the store to the listener.
@@ -355,19 +438,15 @@ impl<S: Source> Holder for Engine<S> {
     }
 
     fn confine(&self, capacity: u64) {
-        let gone = self.store.resize(capacity.min(self.options.capacity));
-        self.counters.add(Event::Eviction, gone.len() as u64);
-        for (key, entry) in gone {
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                self.source.removed(&key, entry.value(), Removal::Evicted);
-            }))
-            .inspect_err(|_| self.counters.count(Event::ListenerPanic));
-        }
+        let capacity = capacity.min(self.capacity.load(Ordering::Relaxed));
+        self.dispose(self.store.resize(capacity), Removal::Evicted, Event::Eviction);
     }
 
     fn release(&self) {
-        if self.store.capacity() < self.options.capacity {
-            self.store.resize(self.options.capacity);
+        let capacity = self.capacity.load(Ordering::Relaxed);
+        if self.store.capacity() < capacity {
+            // More room evicts nobody.
+            drop(self.store.resize(capacity));
         }
     }
 }

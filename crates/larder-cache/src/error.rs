@@ -68,9 +68,9 @@ pub enum Crowd {
 /// What is wrong with a stream of changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StreamFault {
-    /// It ended without having said anything.
-    #[error("ended without a word")]
-    Empty,
+    /// It ended without having said anything, or within a second.
+    #[error("ended too soon")]
+    Brief,
     /// Nothing came for the [idle time-out](crate::Refresh::Watch::idle_timeout).
     #[error("went quiet")]
     Quiet,
@@ -116,8 +116,11 @@ impl<E> Clone for Error<E> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SubscribeError {
     /// The cache refreshes on demand, so that a subscription polls, and the request does not say how
-    /// often: give it a [`max_age`](crate::Request::max_age) above zero.
-    #[error("a subscription to a cache that refreshes on demand needs a max_age to poll by")]
+    /// often; or it asks for an age below a millisecond, which no way of refreshing can keep. Give it a
+    /// [`max_age`](crate::Request::max_age).
+    #[error(
+        "a subscription to a cache that refreshes on demand needs a max_age to poll by, from 1 ms"
+    )]
     NoMaxAge,
     /// There are as many as [`Limits`](crate::Limits) allows.
     #[error("too many {0} already")]

@@ -53,6 +53,11 @@ impl<K: Hash + Eq + Ord + Clone> Deadlines<K> {
         self.due.get(key).copied()
     }
 
+    /// The keys that have a deadline, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.due.keys()
+    }
+
     /// How many keys have a deadline.
     pub fn len(&self) -> usize {
         self.due.len()

@@ -55,6 +55,8 @@ struct State<T> {
 trait Letterbox<T>: Send + Sync {
     /// The next event, if there is one; then it is to be looked into again.
     fn open(self: Arc<Self>) -> Option<Event<T>>;
+    /// Ends the subscription.
+    fn shut(&self);
 }
 
 /// A subscription whose waker puts it on the desk.
@@ -231,6 +233,11 @@ where
     T: Send + 'static,
     F: Fn(Update<S::Value, S::Error>) -> T + Send + Sync + 'static,
 {
+    fn shut(&self) {
+        let subscription = lock(&self.subscription).take();
+        drop(subscription);
+    }
+
     fn open(self: Arc<Self>) -> Option<Event<T>> {
         // Before the look, so that what is posted after it puts the slip on the desk again.
         self.queued.store(false, Ordering::Release);
@@ -280,7 +287,8 @@ impl<T> Drop for Inbox<T> {
         state.open = false;
         let gone = (std::mem::take(&mut state.ready), std::mem::take(&mut state.held));
         drop(state);
-        // Ending a subscription takes other locks.
+        // Ending a subscription takes other locks. Its topic holds a waker, and that the subscription.
+        gone.1.values().for_each(|letterbox| letterbox.shut());
         drop(gone);
         self.desk.arrived.leave(&mut self.ticket);
     }

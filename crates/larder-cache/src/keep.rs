@@ -45,8 +45,8 @@ pub enum Refresh {
         /// How many such fetches there may be at a time. Range: 1 to 1,000.
         parallel: u32,
     },
-    /// From outside: by a [`Publisher`](crate::Publisher) or by `put`. A request that finds nothing
-    /// asks the source; nothing else does.
+    /// From outside: by a [`Publisher`](crate::Publisher) or by `put`. A request that finds nothing asks
+    /// the source, and so does a subscription to a key without a value, once.
     Pushed,
 }
 
@@ -54,6 +54,11 @@ impl Refresh {
     /// Whether entries that are read are kept, subscribed or not.
     pub(crate) fn keeps_what_is_read(self) -> bool {
         matches!(self, Self::Poll { .. } | Self::Blocking { .. } | Self::Watch { .. })
+    }
+
+    /// Whether a pilot stands for the values that it connects; else a publisher does.
+    pub(crate) fn connects(self) -> bool {
+        matches!(self, Self::Blocking { .. } | Self::Watch { .. })
     }
 
     /// Whether a caller can wait for an index to pass.
@@ -90,6 +95,12 @@ pub(crate) struct Situation {
     pub(crate) closed_until: Option<Time>,
     /// From 0 to 65,535: where in a span of jitter this key lies this time.
     pub(crate) dice: u16,
+    /// The value is in the store, and not only with its subscribers.
+    pub(crate) stored: bool,
+    /// When a fetch of this pilot last succeeded: what it brought may have been old by then.
+    pub(crate) landed_at: Time,
+    /// The source refused to resume its stream: from then on a list may be fetched.
+    pub(crate) relist_at: Option<Time>,
 }
 
 /// What a pilot does next.
@@ -136,8 +147,36 @@ pub(crate) fn decide(situation: &Situation, now: Time) -> Next {
     }
     match s.refresh {
         Refresh::Blocking { .. } if s.can_wait => Next::Park,
-        Refresh::Watch { .. } => Next::Watch,
+        Refresh::Watch { .. } if s.relist_at.is_none() => Next::Watch,
         _ => Next::Fetch,
+    }
+}
+
+impl Situation {
+    /// How often the source is polled, if it is.
+    fn period(&self) -> Option<Duration> {
+        match self.refresh {
+            Refresh::OnDemand => self.max_age,
+            Refresh::Poll { every } => {
+                Some(self.max_age.map_or(every, |max_age| max_age.min(every)))
+            }
+            // A batch is made of what is stored; what is not, its subscribers' pilot asks for.
+            Refresh::Batch { every, .. } => (!self.stored).then_some(every),
+            Refresh::Blocking { .. } | Refresh::Watch { .. } | Refresh::Pushed => None,
+        }
+    }
+
+    /// How old the answer of a fetch may be that nobody has asked for: where the source is itself a
+    /// cache, an older copy would be too old at once.
+    pub(crate) fn greatest_age(&self) -> Duration {
+        self.period().unwrap_or(Duration::MAX)
+    }
+}
+
+impl Next {
+    /// Whether the source is asked.
+    pub(crate) fn asks(self) -> bool {
+        matches!(self, Self::Fetch | Self::Park | Self::Watch)
     }
 }
 
@@ -151,13 +190,10 @@ pub(crate) fn idle_at(s: &Situation) -> Time {
 
 /// When the source should be asked, if nothing speaks against it.
 fn due(s: &Situation, now: Time) -> Time {
-    let period = match s.refresh {
-        Refresh::OnDemand => s.max_age,
-        Refresh::Poll { every } => Some(s.max_age.map_or(every, |max_age| max_age.min(every))),
-        Refresh::Blocking { .. } | Refresh::Watch { .. } => return now,
-        Refresh::Batch { .. } | Refresh::Pushed => None,
-    };
-    match (s.confirmed_at, period) {
+    if matches!(s.refresh, Refresh::Blocking { .. } | Refresh::Watch { .. }) {
+        return s.relist_at.unwrap_or(now);
+    }
+    match (s.confirmed_at, s.period()) {
         (None, _) => now,
         // Somebody else brings the next value.
         (Some(_), None) => Time::MAX,
@@ -165,7 +201,7 @@ fn due(s: &Situation, now: Time) -> Time {
             // Only ever later, so that the value is really too old when it is asked for again: who
             // polls the same key elsewhere can share the fetch.
             let jitter = (period / 16).mul_f64(f64::from(s.dice) / f64::from(u16::MAX));
-            confirmed_at.after(period.saturating_add(jitter))
+            confirmed_at.max(s.landed_at).after(period.saturating_add(jitter))
         }
     }
 }
@@ -195,6 +231,9 @@ mod tests {
             paced_until: Time::ZERO,
             closed_until: None,
             dice: 0,
+            stored: true,
+            landed_at: Time::ZERO,
+            relist_at: None,
         }
     }
 

@@ -12,16 +12,18 @@ use crate::error::Error;
 use crate::keep::Refresh;
 use crate::slots::Slot;
 use crate::source::{Attempt, Blame, Fetched, Fresh, Removal, Source};
-use crate::standing::{Failing, Trouble};
 use crate::stats::Event;
+use crate::trouble::{Failing, Trouble};
 
 /// A source's answer to one fetch, with what only the source could tell about it. It is all asked
 /// before a lock is taken: a source's code is foreign code.
 pub(crate) struct Answer<V> {
     pub(crate) fetched: Fetched<V>,
     pub(crate) weight: u64,
-    /// The value says the same as the previous one.
-    pub(crate) same: bool,
+    /// How old that is which it says.
+    pub(crate) age: Duration,
+    /// It came without an index where one is needed.
+    pub(crate) uncounted: bool,
 }
 
 /// An answer, or a failure and whom to blame for it.
@@ -37,28 +39,44 @@ pub(crate) struct Order<V> {
 }
 
 impl<S: Source> Engine<S> {
-    /// Weighs an answer and compares it with the previous value.
+    /// Weighs an answer and compares it with the previous value: one that says the same becomes "not
+    /// modified".
     pub(crate) fn assess(
         &self,
         key: &S::Key,
-        fetched: Fetched<S::Value>,
+        mut fetched: Fetched<S::Value>,
         previous: Option<&Entry<S::Value>>,
     ) -> Answer<S::Value> {
-        let Fetched::Fresh(fresh) = &fetched else {
-            return Answer { fetched, weight: 0, same: false };
+        let Fetched::Fresh(fresh) = &mut fetched else {
+            return Answer { fetched, weight: 0, age: Duration::ZERO, uncounted: false };
         };
-        let same = previous.is_some_and(|before| self.says_the_same(before, fresh));
-        let weight = if same { 0 } else { self.source.weigh(key, &fresh.value) };
-        Answer { fetched, weight, same }
+        let blocking = matches!(self.options.refresh, Refresh::Blocking { .. });
+        let uncounted = blocking && fresh.index == 0;
+        if uncounted {
+            // Consul stores it as 1, too: asking past 0 would not block.
+            fresh.index = 1;
+        }
+        let age = fresh.age;
+        if previous.is_some_and(|before| self.says_the_same(before, fresh, uncounted)) {
+            let fetched = Fetched::NotModified { ttl: fresh.ttl };
+            return Answer { fetched, weight: 0, age, uncounted };
+        }
+        let weight = self.source.weigh(key, &fresh.value);
+        Answer { fetched, weight, age, uncounted }
     }
 
-    fn says_the_same(&self, before: &Entry<S::Value>, fresh: &Fresh<S::Value>) -> bool {
-        let blocking = matches!(self.options.refresh, Refresh::Blocking { .. });
-        if blocking && fresh.index > 0 && fresh.index == before.source_index() {
-            return true;
-        }
+    fn says_the_same(
+        &self,
+        before: &Entry<S::Value>,
+        fresh: &Fresh<S::Value>,
+        uncounted: bool,
+    ) -> bool {
         // A new index with an equal value is still news for those who wait for the index.
-        fresh.index == before.source_index() && self.source.is_same(before.value(), &fresh.value)
+        if fresh.index != before.source_index() {
+            return false;
+        }
+        let blocking = matches!(self.options.refresh, Refresh::Blocking { .. });
+        (blocking && !uncounted) || self.source.is_same(before.value(), &fresh.value)
     }
 
     /// Whom to blame for an error of the source.
@@ -91,6 +109,8 @@ impl<S: Source> Engine<S> {
         } else if let Some(round) = slot.rounds.land() {
             aftermath.tell(round, &outcome);
         }
+        // Nobody may have waited, and nobody may have stored it.
+        aftermath.hold(outcome.ok().map(|arrival| arrival.entry));
     }
 
     /// Turns an answer into an outcome; stores it if it is `current`, that is, if nobody has put or
@@ -104,66 +124,69 @@ impl<S: Source> Engine<S> {
         current: bool,
         aftermath: &mut Aftermath<S>,
     ) -> (Outcome<S>, bool) {
-        let at = self.clock.now();
-        match (answer.fetched, &order.previous) {
-            (Fetched::Fresh(fresh), Some(entry)) if answer.same => {
-                let freshness = Freshness::new(at, fresh.age, self.ttl(fresh.ttl));
-                self.vouch(key, slot, entry, freshness, current, aftermath);
-                (Ok(Arrival { entry: Entry::clone(entry), at }), false)
-            }
-            (Fetched::NotModified { ttl }, Some(entry)) => {
-                let freshness = Freshness::new(at, Duration::ZERO, self.ttl(ttl));
-                self.vouch(key, slot, entry, freshness, current, aftermath);
-                (Ok(Arrival { entry: Entry::clone(entry), at }), false)
-            }
-            (Fetched::Fresh(fresh), _) => {
-                self.settle_fresh(key, slot, fresh, answer.weight, current, aftermath)
-            }
+        let Answer { fetched, weight, age, uncounted } = answer;
+        let outcome = match (fetched, &order.previous) {
             (Fetched::NotModified { .. }, None) => {
                 let error = Error::NothingToConfirm;
                 let leave_alone =
                     self.fail(key, slot, &error, Blame::Entry, order, current, aftermath);
-                (Err(error), leave_alone)
+                return (Err(error), leave_alone);
+            }
+            (Fetched::NotModified { ttl }, Some(entry)) => {
+                self.succeed(key, uncounted, aftermath);
+                let at = self.clock.now();
+                let freshness = Freshness::new(at, age, self.ttl(ttl));
+                self.vouch(key, slot, entry, freshness, current, aftermath);
+                Ok(Arrival { entry: Entry::clone(entry), at })
+            }
+            (Fetched::Fresh(fresh), _) => {
+                self.succeed(key, uncounted, aftermath);
+                Ok(self.settle_fresh(key, slot, fresh, weight, current, aftermath))
             }
             (Fetched::Absent { remember_for }, _) => {
-                self.counters.count(Event::Absent);
-                self.succeed(key, aftermath);
-                if current {
-                    if let Some((key, entry)) = self.store.remove(key) {
-                        aftermath.removed(key, entry, Removal::Absent);
-                    }
-                    self.remember_absent(key, remember_for, at);
-                    aftermath.wake(slot.topic.post_absent());
-                }
-                (Err(Error::Absent), false)
+                self.succeed(key, false, aftermath);
+                self.settle_absent(key, slot, remember_for, current, aftermath)
             }
+        };
+        (outcome, false)
+    }
+
+    fn settle_absent(
+        &self,
+        key: &S::Key,
+        slot: &Slot<S>,
+        remember_for: Option<Duration>,
+        current: bool,
+        aftermath: &mut Aftermath<S>,
+    ) -> Outcome<S> {
+        self.counters.count(Event::Absent);
+        if current {
+            if let Some((key, entry)) = self.store.remove(key) {
+                aftermath.removed(key, entry, Removal::Absent);
+            }
+            self.remember_absent(key, remember_for, aftermath);
+            aftermath.wake(slot.topic.post_absent());
         }
+        Err(Error::Absent)
     }
 
     fn settle_fresh(
         &self,
         key: &S::Key,
         slot: &Slot<S>,
-        mut fresh: Fresh<S::Value>,
+        fresh: Fresh<S::Value>,
         weight: u64,
         current: bool,
         aftermath: &mut Aftermath<S>,
-    ) -> (Outcome<S>, bool) {
+    ) -> Arrival<S::Value> {
         self.counters.count(Event::Fetched);
-        let at = self.clock.now();
-        let blocking = matches!(self.options.refresh, Refresh::Blocking { .. });
-        let uncounted = blocking && fresh.index == 0;
-        if uncounted {
-            // Consul stores it as 1, too: asking past 0 would not block.
-            fresh.index = 1;
-        }
         let previous = self.previous(key, Some(slot));
-        let entry = self.entry(fresh, weight, previous.as_ref(), at);
-        self.succeed_with(key, uncounted, aftermath);
+        let entry = self.entry(fresh, weight, previous.as_ref(), Some(slot));
+        aftermath.hold(previous);
         if current {
             self.publish(key, Some(slot), &entry, aftermath);
         }
-        (Ok(Arrival { entry, at }), false)
+        Arrival { entry, at: self.clock.now() }
     }
 
     /// The source says that the value still holds.
@@ -177,35 +200,29 @@ impl<S: Source> Engine<S> {
         aftermath: &mut Aftermath<S>,
     ) {
         self.counters.count(Event::Unmodified);
-        self.succeed(key, aftermath);
-        entry.vouch(freshness);
+        // What a publisher has connected stays so.
+        if !entry.is_connected() || self.options.refresh.connects() {
+            entry.vouch(freshness);
+        }
         if current {
             aftermath.wake(slot.topic.post_vouched(entry));
             // It may have been evicted while the source was asked.
-            if !self.store.contains(key) {
-                self.admit(key, entry, aftermath);
+            if self.store.contains(key) {
+                self.enlist(key, Some(slot), aftermath);
+            } else {
+                self.admit(key, Some(slot), entry, aftermath);
             }
         }
     }
 
-    pub(crate) fn succeed(&self, key: &S::Key, aftermath: &mut Aftermath<S>) {
-        self.succeed_with(key, false, aftermath);
-    }
-
-    /// The source has answered; `uncounted` if without an index where one is needed.
-    fn succeed_with(&self, key: &S::Key, uncounted: bool, aftermath: &mut Aftermath<S>) {
-        let now = self.clock.now();
-        aftermath.wake(self.upstream.succeeded(now));
+    /// The source has answered; `uncounted` if without an index where one is needed, which is no failure
+    /// of the value, but one of the blocking: it backs off.
+    pub(crate) fn succeed(&self, key: &S::Key, uncounted: bool, aftermath: &mut Aftermath<S>) {
+        aftermath.wake(self.upstream.succeeded(self.clock.now()));
         if uncounted {
-            self.remember_failure(key, Error::NoIndex, Blame::Entry, now);
-            return;
-        }
-        let Some(mut standing) = self.standings.peek(key) else { return };
-        standing.trouble = None;
-        if standing.pace.is_full(now) {
-            self.standings.remove(key);
-        } else {
-            self.set_standing(key, standing);
+            self.remember_failure(key, Error::NoIndex, Blame::Entry, aftermath);
+        } else if self.troubles.len() > 0 {
+            aftermath.forgotten(self.troubles.remove(key).into_iter().collect());
         }
     }
 
@@ -228,14 +245,17 @@ impl<S: Source> Engine<S> {
         let now = self.clock.now();
         if blame == Blame::Upstream {
             self.upstream.failed(now);
+        } else if matches!(error, Error::Source(_)) {
+            // It has something against this key, so it is there.
+            aftermath.wake(self.upstream.succeeded(now));
         }
-        if let Some(entry) = &order.previous {
+        if let Some(entry) = order.previous.as_ref().filter(|_| self.options.refresh.connects()) {
             // A fetch that was never heard of again may have lost contact as soon as it began.
             let silent = matches!(error, Error::TimedOut(_) | Error::Stream(_));
             let since = if silent { order.began_at } else { now };
             entry.disconnect(since, self.options.ttl);
         }
-        let leave_alone = self.remember_failure(key, error.clone(), blame, now);
+        let leave_alone = self.remember_failure(key, error.clone(), blame, aftermath);
         if current {
             aftermath.wake(slot.topic.post_error(error));
         }
@@ -261,10 +281,11 @@ impl<S: Source> Engine<S> {
         key: &S::Key,
         error: Error<S::Error>,
         blame: Blame,
-        now: Time,
+        aftermath: &mut Aftermath<S>,
     ) -> bool {
-        let mut standing = self.standing(key);
-        let before = standing.failing().map_or(0, |failing| failing.failures);
+        let now = self.clock.now();
+        let trouble = self.trouble(key);
+        let before = trouble.as_ref().and_then(Trouble::failing).map_or(0, |row| row.failures);
         let failures = before.saturating_add(1);
         let dice = self.throw_dice(key, now.as_millis() ^ u64::from(failures));
         let refused = blame == Blame::Refusal;
@@ -274,15 +295,15 @@ impl<S: Source> Engine<S> {
             let random = u32::try_from(dice >> 32).unwrap_or(u32::MAX);
             self.options.backoff.wait(failures, random).max(self.options.error_ttl)
         };
-        standing.trouble = Some(Trouble::Failing(Failing {
+        let failing = Failing {
             failures,
             failed_at: now,
             retry_at: now.after(wait),
             jitter: Duration::from_millis(dice % 1000),
             refused,
             error,
-        }));
-        self.set_standing(key, standing);
+        };
+        self.set_trouble(key, Trouble::Failing(failing), aftermath);
         !wait.is_zero()
     }
 

@@ -77,7 +77,6 @@ mod rounds;
 mod signal;
 mod slots;
 mod source;
-mod standing;
 mod stats;
 mod store;
 mod subscription;
@@ -85,6 +84,7 @@ mod sweep;
 mod sync;
 mod tasks;
 mod topic;
+mod trouble;
 mod upstream;
 
 pub use backoff::Backoff;

@@ -7,7 +7,7 @@ use crate::cache::{Answer, Cache};
 use crate::clock::Time;
 use crate::crowd::Place;
 use crate::engine::{Arrival, Outcome};
-use crate::entry::{Entry, Verdict, judge};
+use crate::entry::{Entry, Verdict, Versioned, judge};
 use crate::error::{Crowd, Error};
 use crate::get::Miss;
 use crate::pilot;
@@ -29,6 +29,10 @@ enum Way<S: Source> {
     Wait(Arc<Round<Outcome<S>>>),
 }
 
+fn is_fresh<V>(entry: &Versioned<V>, request: &Request, now: Time) -> bool {
+    judge(entry.freshness(), request, Duration::ZERO, now) == Verdict::Fresh
+}
+
 impl<S: Source> Cache<S> {
     /// Boxed and out of line, so that the future of a hit stays small.
     #[cold]
@@ -45,7 +49,11 @@ impl<S: Source> Cache<S> {
                     .unwrap_or(Err(Error::Impatient(patience))),
                 None => self.find(&key, &request, parks).await,
             };
-            answer.or_else(|error| self.endure(&key, &request, error))
+            let answer = answer.or_else(|error| self.endure(&key, &request, error));
+            if answer.as_ref().is_ok_and(|reply| reply.error().is_some()) {
+                self.engine.counters.count(Event::Stale);
+            }
+            answer
         })
     }
 
@@ -105,6 +113,8 @@ impl<S: Source> Cache<S> {
         strict: bool,
     ) -> Result<Way<S>, Error<S::Error>> {
         let engine = &self.engine;
+        // Declared before the guard, so dropped after it: it may be the last holder by then.
+        let entry;
         let mut shard = engine.slots.shard(key);
         if engine.tasks.is_closing() {
             return Err(Error::Closed);
@@ -112,52 +122,47 @@ impl<S: Source> Cache<S> {
         let now = engine.clock.now();
         // Look again. A caller that found nothing may get here after the flight that it should have
         // joined has landed: without a second look it would start another one.
-        if let Some(entry) = self.found(key, request, now) {
-            return Ok(Way::Arrived(Reply::new(entry, now, Origin::Hit)));
+        entry = engine.store.get(key);
+        if let Some(entry) = entry.as_ref().filter(|entry| is_fresh(entry, request, now)) {
+            entry.touch(now);
+            return Ok(Way::Arrived(Reply::new(Entry::clone(entry), now, Origin::Hit)));
         }
         let recovered_at = engine.upstream.recovered_at();
-        if let Some(standing) = engine.standings.get(key)
-            && let Some(error) = standing.answer(request.greatest_age(), recovered_at, now)
+        if let Some(trouble) = engine.troubles.get(key)
+            && let Some(error) = trouble.answer(request.greatest_age(), recovered_at, now)
         {
             engine.counters.count(Event::Negative);
             return Err(error);
         }
-        if let Some(slot) = shard.get_mut(key) {
-            let joins = slot.rounds.is_under_way() || slot.rounds.is_asked();
-            if !joins && engine.upstream.closed_until(now).is_some() {
-                return Err(self.down());
-            }
-            let round = slot.rounds.join(request.greatest_age(), strict);
-            let beacon = slot.topic.beacon.raise();
-            drop(shard);
-            beacon.wake(&engine.tasks);
+        let slot = shard.get_mut(key);
+        let joins =
+            slot.as_ref().is_some_and(|slot| slot.rounds.is_under_way() || slot.rounds.is_asked());
+        let seat = if joins {
             engine.counters.count(Event::Join);
+            None
+        } else if engine.upstream.closed_until(now).is_some() {
+            engine.counters.count(Event::Negative);
+            return Err(Error::Down);
+        } else {
+            let seat = engine.crowds.flights.take();
+            Some(seat.ok_or_else(|| self.overloaded(Crowd::Flights))?)
+        };
+        let Some(slot) = slot else {
+            let mut slot = Slot::new();
+            let round = slot.rounds.join(request.greatest_age(), strict);
+            slot.seat = seat;
+            let (topic, live) = (Arc::clone(&slot.topic), engine.tasks.reserve());
+            shard.insert(key.clone(), slot);
+            drop(shard);
+            pilot::start(engine, key.clone(), topic, live);
             return Ok(Way::Wait(round));
-        }
-        if engine.upstream.closed_until(now).is_some() {
-            return Err(self.down());
-        }
-        let seat = engine.crowds.flights.take().ok_or_else(|| self.overloaded(Crowd::Flights))?;
-        let mut slot = Slot::new();
+        };
         let round = slot.rounds.join(request.greatest_age(), strict);
-        let topic = Arc::clone(&slot.topic);
-        shard.insert(key.clone(), slot);
+        slot.seat = seat.or(slot.seat.take());
+        let beacon = slot.topic.beacon.raise();
         drop(shard);
-        pilot::start(engine, key.clone(), topic, Some(seat));
+        beacon.wake(&engine.tasks);
         Ok(Way::Wait(round))
-    }
-
-    fn down(&self) -> Error<S::Error> {
-        self.engine.counters.count(Event::Negative);
-        Error::Down
-    }
-
-    /// The key's value, if it may answer the request.
-    fn found(&self, key: &S::Key, request: &Request, now: Time) -> Option<Entry<S::Value>> {
-        let entry = self.engine.store.get(key)?;
-        entry.touch(now);
-        let fresh = judge(entry.freshness(), request, Duration::ZERO, now) == Verdict::Fresh;
-        fresh.then_some(entry)
     }
 
     /// Waits for a value whose index has passed. While the source fails it waits on, unless there is no
@@ -182,8 +187,9 @@ impl<S: Source> Cache<S> {
                 Some(entry) if entry.index() > newer.min_index => {
                     return Ok(Reply::new(entry, now, Origin::Miss));
                 }
-                Some(_) => {}
-                None => {
+                // While the source fails, a caller with a value waits on; a tier above must know.
+                Some(_) if !newer.heeds_errors => {}
+                _ => {
                     if let Some(error) = interest.topic.error() {
                         return Err(error);
                     }
@@ -201,11 +207,10 @@ impl<S: Source> Cache<S> {
         match judge(entry.freshness(), request, engine.options.stale_if_error, now) {
             Verdict::Fresh => Ok(Reply::new(entry, now, Origin::Unchanged)),
             verdict => {
-                let error = engine.standing(key).error().unwrap_or(Error::Impatient(wait));
+                let error = engine.trouble(key).map_or(Error::Impatient(wait), |t| t.error());
                 if verdict == Verdict::Expired {
                     return Err(error);
                 }
-                engine.counters.count(Event::Stale);
                 Ok(Reply::new(entry, now, Origin::Stale(Arc::new(error))))
             }
         }
@@ -222,10 +227,7 @@ impl<S: Source> Cache<S> {
         let now = engine.clock.now();
         match judge(entry.freshness(), request, engine.options.stale_if_error, now) {
             Verdict::Fresh => Ok(Reply::new(entry, now, Origin::Hit)),
-            Verdict::Stale => {
-                engine.counters.count(Event::Stale);
-                Ok(Reply::new(entry, now, Origin::Stale(Arc::new(error))))
-            }
+            Verdict::Stale => Ok(Reply::new(entry, now, Origin::Stale(Arc::new(error)))),
             Verdict::Expired => Err(error),
         }
     }
@@ -259,15 +261,16 @@ impl<S: Source> Cache<S> {
         let topic = Arc::clone(&slot.topic);
         let seen = topic.enter(max_age, depth, || News {
             entry: engine.store.peek(key),
-            error: engine.standing(key).error(),
+            error: engine.trouble(key).map(|trouble| trouble.error()),
         });
         let beacon = topic.beacon.raise();
+        let live = is_new.then(|| engine.tasks.reserve());
         drop(shard);
         beacon.wake(&engine.tasks);
         let interest =
             Interest { engine: Arc::clone(engine), key: key.clone(), topic, max_age, seen };
-        if is_new {
-            pilot::start(engine, key.clone(), Arc::clone(&interest.topic), None);
+        if let Some(live) = live {
+            pilot::start(engine, key.clone(), Arc::clone(&interest.topic), live);
         }
         Ok(interest)
     }

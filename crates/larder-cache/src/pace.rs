@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::clock::Time;
+use crate::store::Weighted;
 
 /// A limit on the fetches of one key, whoever causes them. Beyond it a fetch waits for its turn, and so
 /// do its callers.
@@ -34,9 +35,20 @@ impl Rate {
         self.burst >= 1 && (0.001..=1_000_000.0).contains(&self.per_second)
     }
 
+    /// How long it takes to earn a whole burst: a key that was fetched less lately owes nothing.
+    pub(crate) fn memory(self) -> Duration {
+        Duration::from_micros(self.interval_us().saturating_mul(u64::from(self.burst)))
+    }
+
     fn interval_us(self) -> u64 {
         // Both conversions are exact enough: the quotient lies between 1 and a billion.
         Duration::from_secs_f64(1.0 / self.per_second).as_micros().try_into().unwrap_or(u64::MAX)
+    }
+}
+
+impl Weighted for Pace {
+    fn weight(&self) -> u64 {
+        1
     }
 }
 
@@ -51,11 +63,6 @@ impl Pace {
     pub(crate) fn next(self, rate: Rate) -> Time {
         let slack = rate.interval_us().saturating_mul(u64::from(rate.burst - 1));
         Time::from_millis(self.full_at_us.saturating_sub(slack).div_ceil(1000))
-    }
-
-    /// Whether the bucket is full, so that there is nothing to remember.
-    pub(crate) fn is_full(self, now: Time) -> bool {
-        self.full_at_us <= now.as_millis().saturating_mul(1000)
     }
 
     /// After a fetch that began at `now`.

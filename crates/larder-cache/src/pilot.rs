@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::aftermath::Aftermath;
 use crate::clock::Time;
-use crate::crowd::Place;
+use crate::crowd::Counted;
 use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::error::Error;
@@ -21,10 +21,11 @@ use crate::keep::{Next, Situation, decide, idle_at};
 use crate::landing::{Answered, Order};
 use crate::slots::{Shard, Slot};
 use crate::source::{Blame, Removal, Source};
-use crate::standing::{Standing, Trouble};
 use crate::stats::Event;
-use crate::sync::{AtomicUsize, Ordering, sleep, within};
+use crate::sync::{sleep, within, yield_now};
+use crate::tasks::Live;
 use crate::topic::Topic;
+use crate::trouble::Trouble;
 
 /// Flies a key: owned by the key's task. However the task ends, its drop releases who waits.
 pub(crate) struct Pilot<S: Source> {
@@ -35,8 +36,12 @@ pub(crate) struct Pilot<S: Source> {
     done: bool,
     /// Whether this pilot is among those counted as connected or failing.
     counted: Counted,
-    /// One of the places for flights, until the first fetch has landed.
-    seat: Option<Place>,
+    /// When a fetch last succeeded: what it brought may have been old by then.
+    landed_at: Time,
+    /// The source refused to resume its stream: a list comes first, at this moment.
+    pub(crate) relist_at: Option<Time>,
+    /// How often in a row it did that.
+    pub(crate) refusals: u32,
 }
 
 /// What a pilot does next, and what it needs for that.
@@ -57,14 +62,6 @@ pub(crate) struct Look {
     until: Time,
 }
 
-/// How a keeper stands, for the statistics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Counted {
-    Neither,
-    Connected,
-    Failing,
-}
-
 /// Why a fetch came to an end.
 enum End<S: Source> {
     Answered(Answered<S>),
@@ -78,7 +75,7 @@ pub(crate) fn start<S: Source>(
     engine: &Arc<Engine<S>>,
     key: S::Key,
     topic: Arc<Topic<S::Value, S::Error>>,
-    seat: Option<Place>,
+    live: Live,
 ) {
     let pilot = Pilot {
         engine: Arc::clone(engine),
@@ -86,9 +83,11 @@ pub(crate) fn start<S: Source>(
         topic,
         done: false,
         counted: Counted::Neither,
-        seat,
+        landed_at: Time::ZERO,
+        relist_at: None,
+        refusals: 0,
     };
-    engine.tasks.spawn(pilot.fly());
+    engine.tasks.run(live, pilot.fly());
 }
 
 impl<S: Source> Pilot<S> {
@@ -103,6 +102,10 @@ impl<S: Source> Pilot<S> {
                     self.plan()
                 }
                 Step::Land => return,
+            };
+            // A source that answers at once must not keep a thread to itself.
+            if !matches!(step, Step::Rest(_) | Step::Land) {
+                yield_now().await;
             }
         }
     }
@@ -120,47 +123,49 @@ impl<S: Source> Pilot<S> {
 
     fn plan_in(&mut self, shard: &mut Shard<S>, aftermath: &mut Aftermath<S>) -> Step<S::Value> {
         let engine = Arc::clone(&self.engine);
+        // Before anything is looked at: what changes after this wakes the pilot.
+        let look = self.look(Time::MAX);
         let now = engine.clock.now();
         let Some(slot) = shard.get_mut(&self.key).filter(|_| !engine.tasks.is_closing()) else {
             return self.retire(shard, aftermath);
         };
         if slot.rounds.is_under_way() {
             // A batch has this key; it raises the beacon when it lands.
-            return Step::Rest(self.look(Time::MAX));
+            return Step::Rest(look);
         }
         let previous = engine.previous(&self.key, Some(slot));
-        let standing = engine.standing(&self.key);
+        // The last holder may be this one by the time that it is dropped.
+        aftermath.hold(previous.clone());
+        let trouble = engine.trouble(&self.key);
         self.take_place(slot);
-        let situation = self.situation(slot, previous.as_ref(), &standing, now);
-        let look = self.look(idle_at(&situation));
-        match decide(&situation, now) {
-            Next::Fetch => match engine.upstream.enter(now) {
-                Ok(()) => {
-                    self.count(&standing, false);
-                    self.begin(slot, previous, standing, look, false, now)
-                }
-                // Another key's fetch has just become the probe.
-                Err(_) => self.plan_in(shard, aftermath),
-            },
+        let situation = self.situation(slot, previous.as_ref(), trouble.as_ref(), now);
+        let look = Look { until: idle_at(&situation), ..look };
+        let next = decide(&situation, now);
+        if next.asks() && engine.upstream.enter(now).is_err() {
+            // Another key's fetch has just become the probe.
+            return self.plan_in(shard, aftermath);
+        }
+        self.count(slot, trouble.as_ref(), next == Next::Park);
+        match next {
+            Next::Fetch => {
+                self.relist_at = None;
+                let order = self.begin(slot, previous, now, false);
+                let max_age = slot.rounds.max_age().min(situation.greatest_age());
+                Step::Fetch { order, max_age, look }
+            }
             Next::Park => {
-                self.count(&standing, true);
-                if let Some(entry) = &previous {
+                if let Some(entry) = &previous
+                    && engine.source.vouches_while_waiting()
+                {
                     entry.connect();
                 }
-                self.begin(slot, previous, standing, look, true, now)
+                let order = self.begin(slot, previous, now, true);
+                Step::Fetch { order, max_age: Duration::MAX, look }
             }
-            Next::Watch => match engine.upstream.enter(now) {
-                Ok(()) => {
-                    slot.rounds.begin(true);
-                    Step::Watch { order: Order { previous, began_at: now, parked: true }, look }
-                }
-                Err(_) => self.plan_in(shard, aftermath),
-            },
-            Next::Rest(until) => {
-                self.count(&standing, false);
-                Step::Rest(Look { until, ..look })
-            }
+            Next::Watch => Step::Watch { order: self.begin(slot, previous, now, true), look },
+            Next::Rest(until) => Step::Rest(Look { until: self.spread(until, &situation), ..look }),
             Next::Refuse => {
+                slot.seat = None;
                 slot.rounds.end().for_each(|round| aftermath.tell(round, &Err(Error::Down)));
                 aftermath.wake(slot.topic.post_error(&Error::Down));
                 // Without those who asked, there is something else to do.
@@ -181,36 +186,32 @@ impl<S: Source> Pilot<S> {
         &self,
         slot: &mut Slot<S>,
         previous: Option<Entry<S::Value>>,
-        standing: Standing<S::Error>,
-        look: Look,
-        parked: bool,
         now: Time,
-    ) -> Step<S::Value> {
-        let max_age = slot.rounds.begin(parked);
-        if let Some(rate) = self.engine.rate() {
-            let pace = standing.pace.fetched(rate, now);
-            self.engine.set_standing(&self.key, Standing { pace, ..standing });
-        }
-        Step::Fetch { order: Order { previous, began_at: now, parked }, max_age, look }
+        parked: bool,
+    ) -> Order<S::Value> {
+        slot.rounds.begin(parked);
+        self.engine.count_pace(&self.key, previous.as_ref(), now);
+        Order { previous, began_at: now, parked }
     }
 
     fn situation(
         &self,
         slot: &Slot<S>,
         previous: Option<&Entry<S::Value>>,
-        standing: &Standing<S::Error>,
+        trouble: Option<&Trouble<S::Error>>,
         now: Time,
     ) -> Situation {
         let engine = &*self.engine;
         let recovered_at = engine.upstream.recovered_at();
-        let absent_since = match &standing.trouble {
+        let absent_since = match trouble {
             Some(Trouble::Absent { since, .. }) => Some(*since),
             _ => None,
         };
         // After a failure the next fetch does not wait at the source: its answer is the sign of life.
-        let failing = standing.failing();
+        let failing = trouble.and_then(Trouble::failing);
         let alive = failing.is_none_or(|failing| matches!(failing.error, Error::NoIndex));
         let confirmed_at = previous.map(|entry| entry.vouched_at(now)).or(absent_since);
+        let stored = engine.store.peek(&self.key);
         let salt = confirmed_at.map_or(0, Time::as_millis);
         Situation {
             asked: slot.rounds.is_asked(),
@@ -221,11 +222,14 @@ impl<S: Source> Pilot<S> {
             idle: engine.options.idle,
             confirmed_at,
             can_wait: alive && previous.is_some_and(|entry| entry.source_index() > 0),
-            read_at: engine.store.peek(&self.key).map(|entry| entry.read_at()),
-            rests_until: standing
-                .rests_until(recovered_at)
+            read_at: stored.as_ref().map(|entry| entry.read_at()),
+            stored: stored.is_some(),
+            landed_at: self.landed_at,
+            relist_at: self.relist_at,
+            rests_until: trouble
+                .map_or(Time::ZERO, |trouble| trouble.rests_until(recovered_at))
                 .max(self.turn_after_recovery(confirmed_at, recovered_at)),
-            paced_until: engine.rate().map_or(Time::ZERO, |rate| standing.pace.next(rate)),
+            paced_until: engine.paced_until(&self.key),
             closed_until: engine.upstream.closed_until(now),
             dice: u16::try_from(engine.throw_dice(&self.key, salt) >> 48).unwrap_or(0),
         }
@@ -243,6 +247,17 @@ impl<S: Source> Pilot<S> {
         }
     }
 
+    /// While the upstream is down, one look a second is enough for all keepers together: the more there
+    /// are, the longer each rests. When it is back, they are woken.
+    fn spread(&self, until: Time, situation: &Situation) -> Time {
+        if situation.asked || situation.closed_until != Some(until) {
+            return until;
+        }
+        let turns = (self.engine.crowds.keepers.taken() / 8).max(1);
+        let turn = self.engine.throw_dice(&self.key, until.as_millis()) % turns;
+        until.after(Duration::from_secs(turn))
+    }
+
     /// A pilot that may stay needs one of the places for keepers.
     fn take_place(&self, slot: &mut Slot<S>) {
         let may_stay =
@@ -255,15 +270,18 @@ impl<S: Source> Pilot<S> {
     fn retire(&mut self, shard: &mut Shard<S>, aftermath: &mut Aftermath<S>) -> Step<S::Value> {
         self.done = true;
         self.set_counted(Counted::Neither);
-        self.disconnect();
-        aftermath.ended(shard.remove_entry(&self.key));
+        self.disconnect(aftermath);
+        self.engine.end_slot(shard, &self.key, &Error::Closed, aftermath);
         Step::Land
     }
 
     /// Nobody keeps the entry fresh from now on: it begins to age.
-    pub(crate) fn disconnect(&self) {
-        if let Some(entry) = self.engine.store.peek(&self.key) {
+    fn disconnect(&self, aftermath: &mut Aftermath<S>) {
+        if self.engine.options.refresh.connects()
+            && let Some(entry) = self.engine.store.peek(&self.key)
+        {
             entry.disconnect(self.engine.clock.now(), self.engine.options.ttl);
+            aftermath.hold(Some(entry));
         }
     }
 
@@ -319,17 +337,18 @@ impl<S: Source> Pilot<S> {
             // Cancel-safe: `fetch` is pinned outside and lives on when another arm wins; the other
             // arms take nothing. A fetch that is dropped at the end is what closing, cutting and
             // timing out mean.
+            // The fetch comes first: one that answers at once costs no registration anywhere.
             tokio::select! {
                 biased;
-                () = engine.tasks.closing() => {
-                    return End::Answered(Err((Error::Closed, Blame::Entry)));
-                }
                 answered = &mut fetch => {
                     return End::Answered(match answered {
                         Some(Some(answered)) => answered,
                         Some(None) => Err((Error::Panicked, Blame::Entry)),
                         None => Err((Error::TimedOut(time_allowed), Blame::Upstream)),
                     });
+                }
+                () = engine.tasks.closing() => {
+                    return End::Answered(Err((Error::Closed, Blame::Entry)));
                 }
                 () = self.topic.beacon.past(look.seen), if order.parked => {}
                 () = self.until(look.until), if order.parked => {}
@@ -344,13 +363,16 @@ impl<S: Source> Pilot<S> {
     /// Whether a parked fetch is still what this key needs; then, when to look again.
     pub(crate) fn is_still_wanted(&self) -> Option<Look> {
         let engine = &*self.engine;
+        let look = self.look(Time::MAX);
+        // Declared before the guard, so dropped after it: it may be the last holder by then.
+        let previous;
         let mut shard = engine.slots.shard(&self.key);
         let slot = shard.get_mut(&self.key).filter(|slot| !slot.rounds.is_to_be_cut())?;
         let now = engine.clock.now();
-        let previous = engine.previous(&self.key, Some(slot));
-        let situation = self.situation(slot, previous.as_ref(), &Standing::default(), now);
+        previous = engine.previous(&self.key, Some(slot));
+        let situation = self.situation(slot, previous.as_ref(), None, now);
         let idle_at = idle_at(&situation);
-        (idle_at > now).then(|| self.look(idle_at))
+        (idle_at > now).then_some(Look { until: idle_at, ..look })
     }
 
     /// Waits until there is reason to ask whether the fetch is still wanted.
@@ -368,10 +390,21 @@ impl<S: Source> Pilot<S> {
         let engine = Arc::clone(&self.engine);
         let mut aftermath = Aftermath::new();
         let mut shard = engine.slots.shard(&self.key);
+        if answered.is_ok() {
+            self.landed_at = engine.clock.now();
+        }
+        let evicted = order.parked && !engine.store.contains(&self.key);
+        if let Some(slot) = shard.get_mut(&self.key)
+            && evicted
+            && !slot.topic.is_interesting()
+        {
+            // Nobody wants it: it must not come back as if it had just been read.
+            slot.rounds.outdate();
+        }
         if let Some(slot) = shard.get_mut(&self.key) {
             engine.land(&self.key, slot, answered, order, &mut aftermath);
+            slot.seat = None;
         }
-        self.seat = None;
         let step = self.plan_in(&mut shard, &mut aftermath);
         drop(shard);
         aftermath.settle(&engine);
@@ -384,10 +417,9 @@ impl<S: Source> Pilot<S> {
         let mut aftermath = Aftermath::new();
         let mut shard = engine.slots.shard(&self.key);
         if let Some(slot) = shard.get_mut(&self.key) {
-            // Nobody joins a parked fetch, so nobody waits for it.
-            slot.rounds.land();
+            slot.rounds.abandon();
         }
-        self.disconnect();
+        self.disconnect(&mut aftermath);
         let step = self.plan_in(&mut shard, &mut aftermath);
         drop(shard);
         aftermath.settle(&engine);
@@ -402,34 +434,19 @@ impl<S: Source> Pilot<S> {
         }
     }
 
-    /// Counts this keeper as what it is about to be.
-    fn count(&mut self, standing: &Standing<S::Error>, connected: bool) {
-        let counted = match standing.failing() {
-            _ if connected => Counted::Connected,
+    /// Counts this keeper as what it is about to be. A stream counts as connected once it has spoken.
+    fn count(&mut self, slot: &Slot<S>, trouble: Option<&Trouble<S::Error>>, parks: bool) {
+        let counted = match trouble.and_then(Trouble::failing) {
+            _ if slot.keeper.is_none() => Counted::Neither,
             Some(_) => Counted::Failing,
+            None if parks => Counted::Connected,
             None => Counted::Neither,
         };
         self.set_counted(counted);
     }
 
     pub(crate) fn set_counted(&mut self, counted: Counted) {
-        let old = std::mem::replace(&mut self.counted, counted);
-        let crowds = &self.engine.crowds;
-        let tally = |counted| -> Option<&AtomicUsize> {
-            match counted {
-                Counted::Neither => None,
-                Counted::Connected => Some(&crowds.connected),
-                Counted::Failing => Some(&crowds.failing),
-            }
-        };
-        if old != counted {
-            if let Some(tally) = tally(old) {
-                tally.fetch_sub(1, Ordering::Relaxed);
-            }
-            if let Some(tally) = tally(counted) {
-                tally.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        self.engine.crowds.counted.change(&mut self.counted, counted);
     }
 }
 
@@ -440,18 +457,31 @@ impl<S: Source> Drop for Pilot<S> {
             return;
         }
         // The runtime dropped the task, or dropping the source's future panicked.
-        let error = if std::thread::panicking() { Error::Panicked } else { Error::Closed };
+        let panicked = std::thread::panicking();
+        let error = if panicked { Error::Panicked } else { Error::Closed };
+        let engine = Arc::clone(&self.engine);
         let mut aftermath = Aftermath::new();
-        let mut shard = self.engine.slots.shard(&self.key);
-        let mut ended = shard.remove_entry(&self.key);
-        if let Some((_, slot)) = &mut ended {
-            slot.rounds.end().for_each(|round| aftermath.tell(round, &Err(error.clone())));
-            aftermath.wake(slot.topic.close());
-        }
-        self.disconnect();
+        let mut shard = engine.slots.shard(&self.key);
+        self.disconnect(&mut aftermath);
+        let subscribed = shard
+            .get_mut(&self.key)
+            .filter(|slot| panicked && slot.topic.is_interesting() && !engine.tasks.is_closing());
+        let successor = if let Some(slot) = subscribed {
+            // Those who wait get the panic; those who are subscribed get another pilot.
+            let answered = Err((error, Blame::Entry));
+            let order = Order { previous: None, began_at: engine.clock.now(), parked: false };
+            engine.land(&self.key, slot, answered, &order, &mut aftermath);
+            slot.seat = None;
+            Some((Arc::clone(&slot.topic), engine.tasks.reserve()))
+        } else {
+            aftermath.end_slot(&mut shard, &self.key, &error);
+            None
+        };
         drop(shard);
-        aftermath.ended(ended);
-        aftermath.settle(&self.engine);
+        aftermath.settle(&engine);
+        if let Some((topic, live)) = successor {
+            start(&engine, self.key.clone(), topic, live);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::aftermath::Aftermath;
 use crate::cache::{Cache, Put};
 use crate::engine::Engine;
 use crate::source::{Fresh, Removal, Source};
@@ -89,13 +90,12 @@ impl<S: Source> Publisher<S> {
 
 impl<S: Source> Engine<S> {
     /// As an answer of the source that a key is absent. A fetch that is under way cannot undo it.
-    fn put_absent(&self, key: &S::Key) {
-        let mut aftermath = crate::aftermath::Aftermath::new();
+    pub(crate) fn put_absent(&self, key: &S::Key) {
+        let mut aftermath = Aftermath::new();
         let mut shard = self.slots.shard(key);
         if !self.tasks.is_closing() {
-            let now = self.clock.now();
             self.forget(key, &mut shard, Removal::Absent, &mut aftermath);
-            self.remember_absent(key, None, now);
+            self.remember_absent(key, None, &mut aftermath);
             if let Some(slot) = shard.get(key) {
                 aftermath.wake(slot.topic.post_absent());
             }

@@ -20,6 +20,8 @@ pub struct Request {
 pub(crate) struct Newer {
     pub(crate) min_index: u64,
     pub(crate) wait: Duration,
+    /// Not to wait on while the source fails: for a tier above, which says how old its value is.
+    pub(crate) heeds_errors: bool,
 }
 
 impl Request {
@@ -66,7 +68,7 @@ impl Request {
     /// Defaults to: not waiting.
     #[must_use]
     pub fn min_index(mut self, index: u64, wait: Duration) -> Self {
-        self.newer = Some(Newer { min_index: index, wait });
+        self.newer = Some(Newer { min_index: index, wait, heeds_errors: false });
         self
     }
 
@@ -82,6 +84,14 @@ impl Request {
 }
 
 impl Request {
+    /// Has a parked request end when the source fails.
+    pub(crate) fn heeding_errors(mut self) -> Self {
+        if let Some(newer) = &mut self.newer {
+            newer.heeds_errors = true;
+        }
+        self
+    }
+
     pub(crate) fn max_age_ms(&self) -> u64 {
         self.max_age_ms
     }

@@ -76,23 +76,27 @@ impl<O> Rounds<O> {
         self.next.is_some()
     }
 
-    /// Begins the next fetch; says how old its answer may be.
-    pub(crate) fn begin(&mut self, parked: bool) -> Duration {
+    /// Begins the next fetch.
+    pub(crate) fn begin(&mut self, parked: bool) {
         let next = self.next.take().unwrap_or(Next { round: None, max_age: Duration::MAX });
-        let max_age = next.max_age;
-        self.under_way = Some(Flight { round: next.round, max_age, outdated: false, parked });
-        max_age
+        let (round, max_age) = (next.round, next.max_age);
+        self.under_way = Some(Flight { round, max_age, outdated: false, parked });
     }
 
-    /// Advances the key's generation: a fetch that has begun cannot change the key any more. Says
-    /// whether there is one.
-    pub(crate) fn outdate(&mut self) -> bool {
-        match &mut self.under_way {
-            Some(flight) => {
-                flight.outdated = true;
-                true
-            }
-            None => false,
+    /// How old the answer of the fetch under way may be.
+    pub(crate) fn max_age(&self) -> Duration {
+        self.under_way.as_ref().map_or(Duration::MAX, |flight| flight.max_age)
+    }
+
+    /// Forgets a parked fetch, which nobody has joined.
+    pub(crate) fn abandon(&mut self) {
+        self.under_way = None;
+    }
+
+    /// Advances the key's generation: a fetch that has begun cannot change the key any more.
+    pub(crate) fn outdate(&mut self) {
+        if let Some(flight) = &mut self.under_way {
+            flight.outdated = true;
         }
     }
 
@@ -170,7 +174,7 @@ mod tests {
         let mut rounds: Rounds<u8> = Rounds::default();
         let before = rounds.join(ANY, false);
         rounds.begin(false);
-        assert!(rounds.outdate());
+        rounds.outdate();
         let after = rounds.join(ANY, false);
         assert!(!Arc::ptr_eq(&before, &after));
         assert!(!rounds.is_current() && rounds.is_asked());
@@ -189,7 +193,8 @@ mod tests {
         assert!(Arc::ptr_eq(&lax, &rounds.join(Duration::from_secs(1), false)));
         assert!(!Arc::ptr_eq(&lax, &rounds.join(Duration::from_secs(1), true)));
         rounds.land();
-        assert_eq!(rounds.begin(false), Duration::from_secs(1));
+        rounds.begin(false);
+        assert_eq!(rounds.max_age(), Duration::from_secs(1));
     }
 
     #[test]

@@ -138,6 +138,10 @@ impl Waiting {
 }
 
 impl Wakers {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Wakes a few here, and many in a task that gives way to others every so often.
     pub(crate) fn wake(mut self, tasks: &Arc<Tasks>) {
         if self.0.len() > SLICE {

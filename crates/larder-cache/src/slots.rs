@@ -31,8 +31,10 @@ pub(crate) struct Slot<S: Source> {
     pub(crate) topic: Arc<Topic<S::Value, S::Error>>,
     /// Held while the key's pilot stays on as its keeper.
     pub(crate) keeper: Option<Place>,
-    /// Whether the fetch under way is part of a batch, and the slot has no pilot.
-    pub(crate) in_batch: bool,
+    /// Held from when a caller asks for a fetch until that has landed.
+    pub(crate) seat: Option<Place>,
+    /// The fetch under way is part of a batch, and nobody else flies this key.
+    pub(crate) has_no_pilot: bool,
 }
 
 impl<S: Source> Slots<S> {
@@ -58,6 +60,6 @@ impl<S: Source> Slots<S> {
 impl<S: Source> Slot<S> {
     pub(crate) fn new() -> Self {
         let topic = Arc::new(Topic::default());
-        Self { rounds: Rounds::default(), topic, keeper: None, in_batch: false }
+        Self { rounds: Rounds::default(), topic, keeper: None, seat: None, has_no_pilot: false }
     }
 }

@@ -25,8 +25,10 @@ use crate::entry::Entry;
 /// }
 /// ```
 ///
-/// The future runs in a task of its own and is dropped when the time allowed is over or the cache is
-/// closed, never because a caller went away. A panic inside is caught and reported to the waiters.
+/// The future runs in a task of its own. It is dropped when the time allowed is over or the cache is
+/// closed, never because a caller went away; one that [waits](Attempt::wait) for news also when nobody
+/// is interested any more, or somebody needs an answer now. A panic inside is caught and reported to the
+/// waiters.
 pub trait Source: Send + Sync + 'static {
     /// What values are asked by. Credentials belong into it: an answer never crosses a key.
     type Key: Hash + Eq + Clone + Send + Sync + 'static;
@@ -71,6 +73,14 @@ pub trait Source: Send + Sync + 'static {
         Blame::Entry
     }
 
+    /// Whether a fetch that [waits](Attempt::wait) for news answers as soon as there are any, so that the
+    /// value has no age meanwhile.
+    ///
+    /// Defaults to: yes.
+    fn vouches_while_waiting(&self) -> bool {
+        true
+    }
+
     /// Hears of every value that leaves the cache, after it has left and outside of every lock. It runs
     /// on whichever task caused the removal, so it should be quick. A panic in it is caught.
     ///
@@ -101,7 +111,7 @@ pub enum Removal {
     Replaced,
     /// It made room for others.
     Evicted,
-    /// It was heavier than a shard, or took the place of one that was not.
+    /// A value that was too heavy to be kept came in its place.
     TooHeavy,
     /// It was invalidated.
     Invalidated,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::crowd::Counted;
 use crate::engine::Engine;
 use crate::source::Source;
 
@@ -119,8 +120,8 @@ impl<S: Source> Engine<S> {
             subscriptions: crowds.subscriptions.taken(),
             keepers: Keepers {
                 total: crowds.keepers.taken(),
-                connected: crowds.connected.load(Ordering::Relaxed) as u64,
-                failing: crowds.failing.load(Ordering::Relaxed) as u64,
+                connected: crowds.counted.of(Counted::Connected),
+                failing: crowds.counted.of(Counted::Failing),
             },
             upstream_down_for: self.upstream.down_for(),
         }

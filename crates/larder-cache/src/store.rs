@@ -1,6 +1,6 @@
 //! The bounded store: `quick_cache` (S3-FIFO-like, sharded) behind the few calls that the engine needs.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 
 /// The part of a shard that a single value may fill; the rest is for newcomers on probation.
 const HOT_ALLOCATION: f64 = 0.97;
@@ -51,7 +51,7 @@ impl<K: Hash + Eq + Clone, T: Weighted> Store<K, T> {
             .ghost_allocation(ghost_allocation)
             .build()
             .expect("the two options that must be set are set");
-        let sink = Arc::new(Sink { open: AtomicBool::new(false), gone: Mutex::default() });
+        let sink = Arc::new(Sink::default());
         let evictions = Evictions(Arc::clone(&sink));
         let cache = Cache::with_options(options, ByWeight, RandomState::default(), evictions);
         let heaviest = AtomicU64::new(heaviest(cache.shard_capacity()));
@@ -118,11 +118,11 @@ impl<K: Hash + Eq + Clone, T: Weighted> Store<K, T> {
     /// day.
     pub(crate) fn resize(&self, capacity: u64) -> Vec<(K, T)> {
         let _resizing = lock(&self.resizing);
-        self.sink.open.store(true, Ordering::Relaxed);
+        RESIZING.set(true);
         self.cache.set_capacity(capacity);
-        self.sink.open.store(false, Ordering::Relaxed);
+        RESIZING.set(false);
         self.heaviest.store(heaviest(self.cache.shard_capacity()), Ordering::Relaxed);
-        std::mem::take(&mut *lock(&self.sink.gone))
+        std::mem::take(&mut *lock(&self.sink))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -158,11 +158,13 @@ impl<K, T: Weighted> Weighter<K, T> for ByWeight {
     }
 }
 
-/// Where evictions go that no insert has caused.
-struct Sink<K, T> {
-    open: AtomicBool,
-    gone: Mutex<Vec<(K, T)>>,
+thread_local! {
+    /// This thread changes the capacity of a store: what it evicts goes to that store's sink.
+    static RESIZING: Cell<bool> = const { Cell::new(false) };
 }
+
+/// What a change of the capacity evicts.
+type Sink<K, T> = Mutex<Vec<(K, T)>>;
 
 struct Evictions<K, T>(Arc<Sink<K, T>>);
 
@@ -186,8 +188,8 @@ impl<K, T> Lifecycle<K, T> for Evictions<K, T> {
     type RequestState = Gone<K, T>;
 
     fn on_evict(&self, gone: &mut Gone<K, T>, key: K, entry: T) {
-        if self.0.open.load(Ordering::Relaxed) {
-            lock(&self.0.gone).push((key, entry));
+        if RESIZING.get() {
+            lock(&self.0).push((key, entry));
         } else {
             gone.0.push((key, entry));
         }

@@ -190,7 +190,8 @@ impl<S: Source> Cache<S> {
     ) -> Result<Subscription<S>, SubscribeError> {
         let polls = self.engine.options.refresh == Refresh::OnDemand;
         let max_age = request.greatest_age();
-        if polls && (max_age == Duration::MAX || max_age.is_zero()) {
+        // Requests are told in milliseconds: what is less is zero.
+        if max_age.is_zero() || (polls && max_age == Duration::MAX) {
             return Err(SubscribeError::NoMaxAge);
         }
         let crowd = SubscribeError::Overloaded;

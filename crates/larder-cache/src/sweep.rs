@@ -30,6 +30,15 @@ pub(crate) async fn run<S: Source>(engine: Arc<Engine<S>>) {
 
 fn sweep<S: Source>(engine: &Engine<S>) {
     let (options, now) = (&engine.options, engine.clock.now());
+    // What is subscribed is as good as read.
+    let mut wanted = Vec::new();
+    engine.slots.each_shard(|shard| {
+        let interesting = shard.iter().filter(|(_, slot)| slot.topic.is_interesting());
+        wanted.extend(interesting.filter_map(|(key, _)| engine.store.peek(key)));
+    });
+    for entry in wanted {
+        entry.touch(now);
+    }
     let gone = engine.store.retain(|entry| !is_idle(entry, options, now));
     engine.dispose(gone, Removal::Idle, Event::Idle);
     let gone = engine.store.retain(|entry| !is_expired(entry, options, now));

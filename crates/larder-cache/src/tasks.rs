@@ -16,8 +16,9 @@ pub(crate) struct Tasks {
     closing: Signal,
 }
 
-/// Dropped as the last thing of a task.
-struct Live(Arc<Tasks>);
+/// Counts a task from before its start; dropped as its last thing.
+#[derive(Debug)]
+pub(crate) struct Live(Arc<Tasks>);
 
 impl Tasks {
     /// On the runtime that this is called in; outside of one it panics.
@@ -32,8 +33,18 @@ impl Tasks {
 
     /// Starts a task. No lock may be held: a runtime that is shutting down drops `future` here and now.
     pub(crate) fn spawn(self: &Arc<Self>, future: impl Future<Output = ()> + Send + 'static) {
+        self.run(self.reserve(), future);
+    }
+
+    /// Counts a task that is about to start. Under the lock under which it was seen that the cache is
+    /// not closing, so that whoever closes it waits for the task.
+    pub(crate) fn reserve(self: &Arc<Self>) -> Live {
         self.live.fetch_add(1, Ordering::AcqRel);
-        let live = Live(Arc::clone(self));
+        Live(Arc::clone(self))
+    }
+
+    /// As [`spawn`](Self::spawn), for a task that has been counted.
+    pub(crate) fn run(&self, live: Live, future: impl Future<Output = ()> + Send + 'static) {
         self.spawner.spawn(async move {
             // Declared first, so dropped last, however the task ends.
             let _live = live;

@@ -7,7 +7,7 @@ use crate::clock::millis;
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::signal::{Signal, Wakers};
-use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 
 /// The news of one key.
 ///
@@ -19,6 +19,8 @@ pub(crate) struct Topic<V, E> {
     pub(crate) posted: Signal,
     board: Mutex<Board<V, E>>,
     interested: AtomicUsize,
+    /// The highest index that was published: no later one is lower.
+    highest: AtomicU64,
 }
 
 /// One piece of news: a value, an error, or a stale value and the error beside it.
@@ -61,6 +63,7 @@ impl<V, E> Default for Topic<V, E> {
             posted: Signal::default(),
             board: Mutex::new(board),
             interested: AtomicUsize::new(0),
+            highest: AtomicU64::new(0),
         }
     }
 }
@@ -88,6 +91,10 @@ impl<V, E> Topic<V, E> {
         }
         if board.latest.is_blank() {
             return self.posted.version();
+        }
+        if board.depth > 0 && board.backlog.is_empty() {
+            let known = board.latest.clone();
+            board.backlog.push_back(known);
         }
         if first {
             // Nobody waits yet.
@@ -155,7 +162,9 @@ impl<V, E> Topic<V, E> {
             (!quietly).then_some(beside)
         });
         if quietly {
-            lock(&self.board).latest.error = Some(error.clone());
+            let replaced = lock(&self.board).latest.error.replace(error.clone());
+            // An error's drop is foreign code.
+            drop(replaced);
         }
         wakers
     }
@@ -179,6 +188,16 @@ impl<V, E> Topic<V, E> {
     /// Why there is no value, if that is known.
     pub(crate) fn error(&self) -> Option<Error<E>> {
         lock(&self.board).latest.error.clone()
+    }
+
+    /// An index was published for the key. Under the key's shard lock, as is the look at it.
+    pub(crate) fn note_index(&self, index: u64) {
+        self.highest.fetch_max(index, Ordering::Relaxed);
+    }
+
+    /// The highest index that was published for the key while anybody could see it.
+    pub(crate) fn highest_index(&self) -> u64 {
+        self.highest.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -206,7 +225,9 @@ impl<V, E> Topic<V, E> {
             return Wakers::default();
         }
         let mut board = lock(&self.board);
-        let Some(news) = news(&board.latest) else { return Wakers::default() };
+        // Once more under the lock: the last one may have left meanwhile, and taken everything along.
+        let news = if self.is_interesting() { news(&board.latest) } else { None };
+        let Some(news) = news else { return Wakers::default() };
         let mut gone = None;
         if board.depth > 0 {
             board.backlog.push_back(news.clone());

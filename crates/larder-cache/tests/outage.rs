@@ -83,7 +83,7 @@ async fn while_an_upstream_is_down_it_is_asked_once_a_second_for_all_keys_togeth
     registry.turn(false);
     tokio::time::sleep(secs(60)).await;
     let begun = registry.begun();
-    assert!((30..=55).contains(&begun.len()), "{}", begun.len());
+    assert!((20..=62).contains(&begun.len()), "{}", begun.len());
     // The first three close it; from then on they are a second apart.
     let gaps = begun[3..].windows(2).map(|pair| pair[1] - pair[0]);
     assert!(gaps.min().unwrap() >= 1_000, "{begun:?}");
@@ -120,12 +120,13 @@ async fn when_it_is_back_all_keys_are_asked_for_again_within_a_second_or_so() {
     registry.turn(false);
     tokio::time::sleep(secs(600)).await;
     registry.turn(true);
-    tokio::time::sleep(Duration::from_millis(2_200)).await;
-    let fresh = (0..200).filter(|key| cache.peek(key).is_some_and(|r| r.age() < secs(3))).count();
+    // A look that finds it up, and a second over which all are spread.
+    tokio::time::sleep(secs(3)).await;
+    let fresh = (0..200).filter(|key| cache.peek(key).is_some_and(|r| r.age() < secs(4))).count();
     assert_eq!(fresh, 200);
     let begun = registry.begun();
     let most =
-        (0..22).map(|slot| begun.iter().filter(|at| **at / 100 == begun[0] / 100 + slot).count());
+        (0..30).map(|slot| begun.iter().filter(|at| **at / 100 == begun[0] / 100 + slot).count());
     assert!(most.max().unwrap() < 150, "not all at once: {begun:?}");
     assert_eq!(cache.upstream().down_for(), None);
 }

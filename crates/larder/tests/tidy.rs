@@ -43,7 +43,7 @@ const PURE: [&str; 19] = [
     "larder-cache/src/expiry.rs",
     "larder-cache/src/keep.rs",
     "larder-cache/src/pace.rs",
-    "larder-cache/src/standing.rs",
+    "larder-cache/src/trouble.rs",
     "larder-registry/src/catalog.rs",
     "larder-registry/src/catalog/",
     "larder-registry/src/event.rs",

@@ -22,7 +22,7 @@ use crate::signal::{Signal, Wakers};
 use crate::slots::Slot;
 use crate::source::{Attempt, Blame, Fetched, Removal, Source};
 use crate::stats::Event;
-use crate::sync::{AtomicUsize, Mutex, Ordering, lock, sleep, within};
+use crate::sync::{AtomicUsize, Mutex, Ordering, lock, sleep, within, yield_now};
 
 /// A source that can be asked about many keys at once; used by caches made with
 /// [`Cache::batching`](crate::Cache::batching).
@@ -82,6 +82,23 @@ impl<K: Hash + Eq + Ord + Clone> Schedule<K> {
         }
     }
 
+    /// Forgets what is not `wanted`, if there is much more than `expected`.
+    pub(crate) fn tidy(&mut self, expected: usize, wanted: impl Fn(&K) -> bool) {
+        if self.due.len() > 2 * expected + 64 {
+            let gone: Vec<K> = self.due.keys().filter(|key| !wanted(key)).cloned().collect();
+            for key in gone {
+                self.due.remove(&key);
+            }
+        }
+    }
+
+    /// Brings a key forward to `at`, if it is due later.
+    pub(crate) fn hasten(&mut self, key: K, at: Time) {
+        if self.due.get(&key).is_some_and(|due| due > at) {
+            self.due.set(key, at);
+        }
+    }
+
     /// When something is due, at the earliest.
     pub(crate) fn next(&self) -> Option<Time> {
         self.due.next()
@@ -128,6 +145,8 @@ where
     desk: Arc<Desk<S::Key>>,
     schedule: Schedule<S::Key>,
     plan: Plan,
+    /// Keys whose last batch failed: they are due soon after their upstream is back.
+    failed: HashSet<S::Key>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -153,46 +172,78 @@ where
     pub(crate) fn new(engine: Arc<Engine<S>>, desk: Arc<Desk<S::Key>>) -> Option<Self> {
         let Refresh::Batch { every, size, parallel } = engine.options.refresh else { return None };
         let plan = Plan { every, size: size as usize, parallel: parallel as usize };
-        Some(Self { engine, desk, schedule: Schedule::new(), plan })
+        let failed = HashSet::new();
+        Some(Self { engine, desk, schedule: Schedule::new(), plan, failed })
     }
 
     pub(crate) async fn run(mut self) {
-        let tasks = Arc::clone(&self.engine.tasks);
+        let engine = Arc::clone(&self.engine);
+        let (tasks, back) = (&engine.tasks, engine.upstream.back());
+        let mut recoveries = back.version();
         while !tasks.is_closing() {
             let seen = self.desk.changed.version();
+            if back.version() != recoveries {
+                recoveries = back.version();
+                self.hasten_failed();
+            }
             self.read_desk();
-            let may_start = self.start_batches();
-            let next = self.schedule.next().filter(|_| may_start);
+            let next = self.start_batches();
             let pause = next.map(|next| next.since(self.engine.clock.now()));
-            // Cancel-safe: all three take nothing.
+            // Cancel-safe: all four take nothing.
             tokio::select! {
                 biased;
                 () = tasks.closing() => {}
                 () = self.desk.changed.past(seen) => {}
+                () = back.past(recoveries) => {}
                 () = sleep(pause.unwrap_or_default()), if pause.is_some() => {}
             }
+            // A schedule that is always behind must not keep a thread to itself.
+            yield_now().await;
+        }
+    }
+
+    /// The upstream is back: what failed is asked for again within a second.
+    fn hasten_failed(&mut self) {
+        let now = self.engine.clock.now();
+        for key in std::mem::take(&mut self.failed) {
+            let turn = self.engine.throw_dice(&key, now.as_millis()) % 1000;
+            self.schedule.hasten(key, now.after(Duration::from_millis(turn)));
         }
     }
 
     fn read_desk(&mut self) {
         let now = self.engine.clock.now();
+        // In this order: what is new came back before it was new.
+        let new = std::mem::take(&mut *lock(&self.desk.new));
         for (key, next) in std::mem::take(&mut *lock(&self.desk.back)) {
+            if self.engine.troubles.contains(&key) {
+                self.failed.insert(key.clone());
+            } else {
+                self.failed.remove(&key);
+            }
             self.schedule.put_back(key, next);
         }
-        for key in std::mem::take(&mut *lock(&self.desk.new)) {
+        for key in new {
             let due = next_due(&self.engine, &key, self.plan.every, now);
             self.schedule.enlist(key, due);
         }
+        let (store, slots) = (&self.engine.store, &self.engine.slots);
+        // What is in neither is gone; what has a slot is subscribed, and its pilot wants to be told.
+        let wanted = |key: &S::Key| store.contains(key) || slots.shard(key).contains_key(key);
+        self.schedule.tidy(store.len(), wanted);
     }
 
-    /// Starts as many batches as may be; says whether there may be more.
-    fn start_batches(&mut self) -> bool {
+    /// Starts as many batches as may be; says when there may be more, if time alone decides that.
+    fn start_batches(&mut self) -> Option<Time> {
         while self.desk.running.load(Ordering::Acquire) < self.plan.parallel {
             let now = self.engine.clock.now();
-            let keys = self.schedule.take(self.plan.size, now);
-            if keys.is_empty() {
-                return true;
+            if self.schedule.next().is_none_or(|next| next > now) {
+                return self.schedule.next();
             }
+            if let Err(until) = self.engine.upstream.enter(now) {
+                return Some(until);
+            }
+            let keys = self.schedule.take(self.plan.size, now);
             let orders: HashMap<_, _> = keys
                 .into_iter()
                 .filter_map(|key| self.begin(&key, now).map(|order| (key, order)))
@@ -209,7 +260,7 @@ where
             };
             self.engine.tasks.spawn(flight.fly());
         }
-        false
+        None
     }
 
     /// Begins one key's part of a batch, unless it is gone, idle, or being fetched already.
@@ -218,31 +269,35 @@ where
         let mut aftermath = Aftermath::new();
         let mut shard = engine.slots.shard(key);
         let begun = match engine.store.peek(key) {
-            None => Err(None),
+            None => {
+                // Its subscribers' pilot goes on alone.
+                if let Some(slot) = shard.get(key) {
+                    aftermath.wake(slot.topic.beacon.raise());
+                }
+                Err(None)
+            }
             Some(entry) if is_idle(engine, shard.get(key), &entry, now) => {
                 engine.counters.count(Event::Idle);
                 engine.forget(key, &mut shard, Removal::Idle, &mut aftermath);
                 Err(None)
             }
             Some(entry) => {
-                let rests_until = engine.standing(key).rests_until(engine.upstream.recovered_at());
+                let rests_until = engine.rests_until(key);
                 let is_new = !shard.contains_key(key);
                 let slot = shard.entry(key.clone()).or_insert_with(Slot::new);
-                if rests_until == Time::MAX {
-                    Err(None)
-                } else if slot.rounds.is_under_way() || slot.rounds.is_asked() || rests_until > now
-                {
-                    Err(Some(rests_until.max(next_due(engine, key, self.plan.every, now))))
-                } else {
-                    slot.in_batch = is_new;
-                    slot.rounds.begin(false);
-                    Ok(Order { previous: Some(entry), began_at: now, parked: false })
-                }
-                .inspect_err(|_| {
+                let busy = slot.rounds.is_under_way() || slot.rounds.is_asked();
+                if rests_until == Time::MAX || busy || rests_until > now {
                     if is_new {
                         aftermath.ended(shard.remove_entry(key));
                     }
-                })
+                    aftermath.hold(Some(entry));
+                    let later = rests_until.max(next_due(engine, key, self.plan.every, now));
+                    Err((rests_until < Time::MAX).then_some(later))
+                } else {
+                    slot.has_no_pilot = is_new;
+                    slot.rounds.begin(false);
+                    Ok(Order { previous: Some(entry), began_at: now, parked: false })
+                }
             }
         };
         drop(shard);
@@ -289,9 +344,13 @@ impl<S: FetchMany> Flight<S> {
         for (key, answer) in answers {
             // An answer about a key that was not asked for, or for the second time, is no answer.
             let Some(order) = self.orders.remove(&key) else { continue };
-            let answered = answer
-                .map(|fetched| engine.assess(&key, fetched, order.previous.as_ref()))
-                .map_err(|error| engine.failure(error));
+            let assess = std::panic::AssertUnwindSafe(|| {
+                answer
+                    .map(|fetched| engine.assess(&key, fetched, order.previous.as_ref()))
+                    .map_err(|error| engine.failure(error))
+            });
+            let answered =
+                std::panic::catch_unwind(assess).unwrap_or(Err((Error::Panicked, Blame::Entry)));
             self.land(key, answered, &order);
         }
         for (key, order) in std::mem::take(&mut self.orders) {
@@ -317,37 +376,45 @@ impl<S: Source> Flight<S> {
         if let Some(slot) = shard.get_mut(&key) {
             engine.land(&key, slot, answered, order, &mut aftermath);
             aftermath.wake(slot.topic.beacon.raise());
-            if slot.in_batch {
-                slot.in_batch = false;
+            if std::mem::take(&mut slot.has_no_pilot) {
                 // Whoever came meanwhile and needs more than this batch gets a pilot.
                 let wanted = slot.rounds.is_asked() || slot.topic.is_interesting();
                 if wanted && !engine.tasks.is_closing() {
-                    orphan = Some(Arc::clone(&slot.topic));
+                    orphan = Some((Arc::clone(&slot.topic), engine.tasks.reserve(), key.clone()));
                 } else {
-                    slot.rounds.end().for_each(|round| aftermath.tell(round, &Err(Error::Closed)));
-                    aftermath.ended(shard.remove_entry(&key));
+                    engine.end_slot(&mut shard, &key, &Error::Closed, &mut aftermath);
                 }
             }
         }
-        let now = engine.clock.now();
-        let rests_until = engine.standing(&key).rests_until(engine.upstream.recovered_at());
-        let kept = engine.store.contains(&key) && rests_until < Time::MAX;
-        let next = kept.then(|| rests_until.max(next_due(engine, &key, self.every, now)));
+        // Under the shard's lock, so that whoever puts the key after this enlists it after this.
+        let next = self.next(&key);
+        lock(&self.desk.back).push((key, next));
         drop(shard);
         aftermath.settle(engine);
-        if let Some(topic) = orphan {
-            pilot::start(engine, key.clone(), topic, None);
+        if let Some((topic, live, key)) = orphan {
+            pilot::start(engine, key, topic, live);
         }
-        lock(&self.desk.back).push((key, next));
         drop(self.desk.changed.raise());
+    }
+
+    /// When a key is due again: a period after it landed, and later by its back-off.
+    fn next(&self, key: &S::Key) -> Option<Time> {
+        let engine = &*self.engine;
+        let now = engine.clock.now();
+        let rests_until = engine.rests_until(key);
+        let kept = engine.store.contains(key) && rests_until < Time::MAX;
+        kept.then(|| next_due(engine, key, self.every, now).after(rests_until.since(now)))
     }
 }
 
 impl<S: Source> Drop for Flight<S> {
     fn drop(&mut self) {
-        // Closed, or dropped by the runtime: nobody is left waiting.
+        // Closed, dropped by the runtime, or dropping the source's future panicked: nobody is left
+        // waiting.
+        let panicked = std::thread::panicking();
         for (key, order) in std::mem::take(&mut self.orders) {
-            self.land(key, Err((Error::Closed, Blame::Entry)), &order);
+            let error = if panicked { Error::Panicked } else { Error::Closed };
+            self.land(key, Err((error, Blame::Entry)), &order);
         }
         self.desk.running.fetch_sub(1, Ordering::AcqRel);
         drop(self.desk.changed.raise());

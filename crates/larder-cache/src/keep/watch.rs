@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use crate::aftermath::Aftermath;
 use crate::clock::Time;
+use crate::crowd::Counted;
 use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::error::{Error, StreamFault};
 use crate::keep::Refresh;
 use crate::landing::{Answered, Order};
-use crate::pilot::{Counted, Look, Pilot, caught};
+use crate::pilot::{Look, Pilot, caught};
 use crate::signal::Signal;
-use crate::source::{Blame, Fresh, Source};
+use crate::slots::{Shard, Slot};
+use crate::source::{Blame, Fresh, Removal, Source};
 use crate::stats::Event;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock, sleep};
 
@@ -33,8 +35,8 @@ pub trait Watch: Source {
     /// Follows `key`: tells `feed` every change after index `from`, or, without one, first everything
     /// that there is. The future is dropped when nobody is interested any more.
     ///
-    /// An error, an end, or silence for the idle time-out has the stream opened again, after the
-    /// entry's back-off, from the last index that was told.
+    /// An end has the stream opened again, from the last index that was told; an error, silence for the
+    /// idle time-out, or an end within a second does so after the entry's back-off.
     fn watch(
         &self,
         key: &Self::Key,
@@ -78,6 +80,8 @@ pub enum Change<V, I> {
     Apply(I, u64),
     /// One item is gone, as of this index.
     Delete(I, u64),
+    /// The whole value is gone: the owner has no such thing.
+    Absent,
 }
 
 /// How a stream ended.
@@ -117,6 +121,16 @@ type Following<'a, S> = Pin<Box<dyn Future<Output = Followed<S>> + Send + 'a>>;
 /// What to land, or `None` if the stream is not wanted any more; and the order as it stands.
 type Followed<S> = (Option<Answered<S>>, Order<<S as Source>::Value>);
 
+/// A stream that ends sooner than this is out of order, whatever it said: it backs off.
+const BRIEF: Duration = Duration::from_secs(1);
+
+/// How a stream lived.
+#[derive(Debug, Clone, Copy)]
+struct Life {
+    spoke: bool,
+    brief: bool,
+}
+
 /// Why a stream is over.
 enum Ending<E> {
     Ended(Ended),
@@ -140,9 +154,10 @@ pub(crate) fn follow<S: Watch>(
         let last = order.previous.clone();
         let mut feed = Feed { engine: &engine, key: &key, heard: &heard, list: None, last };
         let ending = run(pilot, &mut feed, from, look).await;
-        let spoke = heard.spoke();
+        let brief = engine.clock.now().since(order.began_at) < BRIEF;
+        let life = Life { spoke: heard.spoke(), brief };
         let order = Order { previous: feed.last.take(), began_at: heard.at(), ..order };
-        (land(pilot, ending, spoke), order)
+        (land(pilot, ending, life), order)
     })
 }
 
@@ -182,21 +197,26 @@ async fn run<S: Watch>(
 }
 
 /// What the end of a stream means for its key.
-fn land<S: Watch>(pilot: &Pilot<S>, ending: Ending<S::Error>, spoke: bool) -> Option<Answered<S>> {
-    let engine = &*pilot.engine;
+fn land<S: Watch>(
+    pilot: &mut Pilot<S>,
+    ending: Ending<S::Error>,
+    life: Life,
+) -> Option<Answered<S>> {
+    let fault = |fault| Some(Err((Error::Stream(fault), Blame::Upstream)));
     match ending {
         Ending::Unwanted => None,
         Ending::Ended(Ended::IndexRefused) => {
-            let mut shard = engine.slots.shard(&pilot.key);
-            shard.get_mut(&pilot.key)?.rounds.ask(Duration::MAX);
+            // Once is what happens when an owner has compacted its history; again and again, after
+            // each new list, is a fault, which backs off although the lists succeed.
+            pilot.refusals = if life.brief { pilot.refusals.saturating_add(1) } else { 1 };
+            let wait = pilot.engine.options.backoff.wait(pilot.refusals, 0);
+            pilot.relist_at = Some(pilot.engine.clock.now().after(wait));
             None
         }
-        Ending::Ended(Ended::Over) if spoke => None,
-        Ending::Ended(Ended::Over) => {
-            Some(Err((Error::Stream(StreamFault::Empty), Blame::Upstream)))
-        }
-        Ending::Faulty(fault) => Some(Err((Error::Stream(fault), Blame::Upstream))),
-        Ending::Failed(error) => Some(Err(engine.failure(error))),
+        Ending::Ended(Ended::Over) if life.spoke && !life.brief => None,
+        Ending::Ended(Ended::Over) => fault(StreamFault::Brief),
+        Ending::Faulty(what) => fault(what),
+        Ending::Failed(error) => Some(Err(pilot.engine.failure(error))),
         Ending::Panicked => Some(Err((Error::Panicked, Blame::Entry))),
     }
 }
@@ -241,6 +261,7 @@ impl<S: Watch> Feed<'_, S> {
                 let value = self.engine.source.build(self.key, None, edits);
                 self.publish(Fresh::new(value).index(index));
             }
+            (Change::Absent, None) => self.absent(),
             (Change::Apply(item, index), None) => self.edit(Edit::Apply(item), index)?,
             (Change::Delete(item, index), None) => self.edit(Edit::Delete(item), index)?,
             _ => return Err(StreamFault::Disordered),
@@ -260,20 +281,45 @@ impl<S: Watch> Feed<'_, S> {
         let weight = engine.source.weigh(self.key, &fresh.value);
         let mut aftermath = Aftermath::new();
         let shard = engine.slots.shard(self.key);
-        // Put or invalidated meanwhile: the pilot is about to end this stream.
-        let Some(slot) = shard.get(self.key).filter(|slot| slot.rounds.is_current()) else {
-            return;
-        };
-        if engine.tasks.is_closing() {
-            return;
+        if let Some(slot) = self.slot(&shard) {
+            let previous = engine.previous(self.key, Some(slot));
+            let entry = engine.entry(fresh, weight, previous.as_ref(), Some(slot));
+            entry.connect();
+            engine.publish(self.key, Some(slot), &entry, &mut aftermath);
+            aftermath.hold(previous);
+            aftermath.hold(self.last.replace(entry));
         }
-        let previous = engine.previous(self.key, Some(slot));
-        let entry = engine.entry(fresh, weight, previous.as_ref(), engine.clock.now());
-        entry.connect();
-        self.last = Some(Entry::clone(&entry));
-        engine.publish(self.key, Some(slot), &entry, &mut aftermath);
         drop(shard);
         aftermath.settle(engine);
+    }
+
+    fn absent(&mut self) {
+        let engine = &**self.engine;
+        let mut aftermath = Aftermath::new();
+        let shard = engine.slots.shard(self.key);
+        if let Some(slot) = self.slot(&shard) {
+            aftermath.hold(self.last.take());
+            if let Some((key, entry)) = engine.store.remove(self.key) {
+                aftermath.removed(key, entry, Removal::Absent);
+            }
+            engine.remember_absent(self.key, None, &mut aftermath);
+            aftermath.wake(slot.topic.post_absent());
+        }
+        drop(shard);
+        aftermath.settle(engine);
+    }
+
+    /// The key's slot, unless the pilot is about to end this stream: because the key was put or
+    /// invalidated meanwhile, or because nobody wants it any more and it was evicted.
+    fn slot<'s>(&self, shard: &'s Shard<S>) -> Option<&'s Slot<S>> {
+        let engine = &**self.engine;
+        let slot = shard.get(self.key)?;
+        let evicted = self.last.is_some() && !engine.store.contains(self.key);
+        let wanted = slot.topic.is_interesting() || !evicted;
+        if !wanted {
+            drop(slot.topic.beacon.raise());
+        }
+        (wanted && slot.rounds.is_current() && !engine.tasks.is_closing()).then_some(slot)
     }
 
     /// The stream is open: what is there holds until it says otherwise, and a back-off is over.
@@ -281,13 +327,12 @@ impl<S: Watch> Feed<'_, S> {
         let engine = &**self.engine;
         let mut aftermath = Aftermath::new();
         let shard = engine.slots.shard(self.key);
-        let Some(slot) = shard.get(self.key).filter(|slot| slot.rounds.is_current()) else {
-            return;
-        };
-        engine.succeed(self.key, &mut aftermath);
-        if let Some(entry) = &self.last {
-            entry.connect();
-            aftermath.wake(slot.topic.post_vouched(entry));
+        if let Some(slot) = self.slot(&shard) {
+            engine.succeed(self.key, false, &mut aftermath);
+            if let Some(entry) = &self.last {
+                entry.connect();
+                aftermath.wake(slot.topic.post_vouched(entry));
+            }
         }
         drop(shard);
         aftermath.settle(engine);
