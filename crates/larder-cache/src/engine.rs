@@ -4,6 +4,7 @@
 //! waits.
 
 use std::hash::BuildHasher;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -347,6 +348,33 @@ impl<S: Source> Engine<S> {
         }
         aftermath.settle(self);
     }
+
+    /// An entry has left: its source hears of it, and its keeper, which has nothing to keep any more. No
+    /// lock may be held.
+    pub(crate) fn part_with(&self, key: &S::Key, entry: &Entry<S::Value>, cause: Removal) {
+        if matches!(cause, Removal::Evicted | Removal::Idle | Removal::Expired) {
+            self.alert(key);
+        }
+        let listener = || self.source.removed(key, entry.value(), cause);
+        // Unwind-safe: a listener that panics leaves behind what it likes, but nothing of ours.
+        if catch_unwind(AssertUnwindSafe(listener)).is_err() {
+            self.counters.count(Event::ListenerPanic);
+        }
+    }
+
+    /// Has a key's keeper look again. Without this, one that waits at the source would go on for as long
+    /// as the source lets it wait.
+    fn alert(&self, key: &S::Key) {
+        if !self.options.refresh.keeps_what_is_read() {
+            return;
+        }
+        let shard = self.slots.shard(key);
+        let beacon = shard.get(key).map(|slot| slot.topic.beacon.raise());
+        drop(shard);
+        if let Some(beacon) = beacon {
+            beacon.wake(&self.tasks);
+        }
+    }
 }
 
 impl<S: Source> Holder for Engine<S> {
@@ -358,10 +386,7 @@ impl<S: Source> Holder for Engine<S> {
         let gone = self.store.resize(capacity.min(self.options.capacity));
         self.counters.add(Event::Eviction, gone.len() as u64);
         for (key, entry) in gone {
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                self.source.removed(&key, entry.value(), Removal::Evicted);
-            }))
-            .inspect_err(|_| self.counters.count(Event::ListenerPanic));
+            self.part_with(&key, &entry, Removal::Evicted);
         }
     }
 

@@ -12,6 +12,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod expiry;
 mod get;
 mod refresh;
 
