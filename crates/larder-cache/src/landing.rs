@@ -189,7 +189,10 @@ impl<S: Source> Engine<S> {
         aftermath: &mut Aftermath<S>,
     ) {
         self.counters.count(Event::Unmodified);
-        self.succeed(key, aftermath);
+        // A value that was put may have no index: what says that it still holds would say so for ever.
+        let blocking = matches!(self.options.refresh, Refresh::Blocking { .. });
+        let uncounted = blocking && entry.source_index() == 0;
+        self.succeed_with(key, uncounted, aftermath);
         entry.vouch(freshness);
         if current {
             aftermath.wake(slot.topic.post_vouched(entry));
