@@ -1,19 +1,20 @@
 //! What Consul's agent cache promises by its tests, and what it gets wrong and we do not.
 //!
-//! Each test names the one of Consul's that it pins; those in `faults` would fail there. What has no
-//! counterpart here, because the types leave no room for it:
+//! Each test names the one of Consul's that it pins; those in `faults` would fail there, unless they say
+//! otherwise. What has no counterpart here, because the design leaves no room for it:
 //!
 //! - a value together with an error: an answer is one or the other;
 //! - a request of the wrong type, or of a type that is not registered: only [`larder_cache::Caches`]
 //!   has names, and refuses them;
-//! - a subscription that polls and does not say how often: it is refused before it begins;
 //! - a fetch without an end: each has a time-out;
 //! - `near` or a token that is left out of the key by mistake: the key is all that a source is told.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod expiry;
+mod faults;
 mod get;
+mod notify;
 mod refresh;
 
 #[path = "../support/mod.rs"]
@@ -21,7 +22,9 @@ mod support;
 
 use std::time::Duration;
 
-use larder_cache::{Cache, Error, Fresh, Options, Origin, Refresh, Reply, Request};
+use larder_cache::{
+    Cache, Error, Fresh, Options, Origin, Refresh, Reply, Request, Source, Subscription, Update,
+};
 use support::{Down, Scripted, Step, settle};
 use tokio::task::JoinHandle;
 
@@ -66,4 +69,18 @@ const fn millis(millis: u64) -> Duration {
 async fn pass(duration: Duration) {
     tokio::time::sleep(duration).await;
     settle().await;
+}
+
+/// The value, its index, and whether there is an error.
+type Heard = (Option<u64>, u64, bool);
+
+fn heard(update: &Update<u64, Down>) -> Heard {
+    let index = update.value.as_ref().map_or(0, Reply::index);
+    (update.value.as_deref().copied(), index, update.error.is_some())
+}
+
+/// What a subscriber hears next; fails if that takes more than a quarter of an hour.
+async fn next<S: Source<Value = u64, Error = Down>>(subscription: &mut Subscription<S>) -> Heard {
+    let update = tokio::time::timeout(Duration::from_secs(900), subscription.changed()).await;
+    heard(&update.expect("silence").unwrap())
 }
