@@ -1,7 +1,6 @@
 //! What a change leaves to be done once the shard is unlocked: waking others, and running code that is
 //! not ours.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::engine::{Engine, Outcome};
@@ -11,7 +10,6 @@ use crate::rounds::Round;
 use crate::signal::Wakers;
 use crate::slots::{Shard, Slot};
 use crate::source::{Removal, Source};
-use crate::stats::Event;
 use crate::trouble::Trouble;
 
 type Told<S> = (Arc<Round<Outcome<S>>>, Outcome<S>);
@@ -95,11 +93,7 @@ impl<S: Source> Aftermath<S> {
         }
         self.wakers.into_iter().for_each(|wakers| wakers.wake(&engine.tasks));
         for (key, entry, cause) in self.removed {
-            let listener = || engine.source.removed(&key, entry.value(), cause);
-            // Unwind-safe: a listener that panics leaves behind what it likes, but nothing of ours.
-            if catch_unwind(AssertUnwindSafe(listener)).is_err() {
-                engine.counters.count(Event::ListenerPanic);
-            }
+            engine.part_with(&key, &entry, cause);
         }
         if let Some(share) = engine.options.share.as_ref().filter(|_| self.grown) {
             share.settle(self.evicting);

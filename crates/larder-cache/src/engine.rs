@@ -4,6 +4,7 @@
 //! waits.
 
 use std::hash::BuildHasher;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -134,9 +135,18 @@ impl<S: Source> Engine<S> {
     }
 
     pub(crate) fn set_rate(&self, rate: Option<Rate>) -> bool {
-        let mut current = lock(&self.rate);
-        let changed = *current != rate;
-        *current = rate;
+        let old = std::mem::replace(&mut *lock(&self.rate), rate);
+        let changed = old != rate;
+        if changed {
+            // Those who wait for their turn work it out anew.
+            let mut aftermath = Aftermath::new();
+            self.slots.each_shard(|shard| {
+                for slot in shard.values() {
+                    aftermath.wake(slot.topic.beacon.raise());
+                }
+            });
+            aftermath.settle(self);
+        }
         changed
     }
 
@@ -342,26 +352,43 @@ impl<S: Source> Engine<S> {
         }
     }
 
-    /// Until when a key's rate limit says wait.
-    pub(crate) fn paced_until(&self, key: &S::Key) -> Time {
-        let pace = self.rate().and_then(|rate| Some(self.paces.peek(key)?.next(rate)));
+    /// Until when a key's rate limit says wait, where `previous` is its value.
+    pub(crate) fn paced_until(
+        &self,
+        key: &S::Key,
+        previous: Option<&Entry<S::Value>>,
+        now: Time,
+    ) -> Time {
+        let pace =
+            self.rate().and_then(|rate| Some(self.pace(key, previous, rate, now)?.next(rate)));
         pace.unwrap_or(Time::ZERO)
     }
 
-    /// Counts a fetch against the key's rate limit. A key that was not fetched lately owes nothing, and
-    /// is not remembered: most keys are never fetched twice within a second.
+    /// Counts a fetch against the key's rate limit. A key that was not fetched lately is not remembered:
+    /// most keys are never fetched twice within a second.
     pub(crate) fn count_pace(&self, key: &S::Key, previous: Option<&Entry<S::Value>>, now: Time) {
-        let Some(rate) = self.rate() else { return };
-        // The fetch before this one: of the value that there is, or one that failed.
-        let before = previous.map(|entry| entry.vouched_at(now));
-        let before = before.or_else(|| self.troubles.contains(key).then_some(now));
-        let lately = before.filter(|at| now.since(*at) < rate.memory());
-        let pace = match (self.paces.peek(key), lately) {
-            (Some(pace), _) => pace,
-            (None, Some(at)) => Pace::default().fetched(rate, at),
-            (None, None) => return,
-        };
-        let _ = self.paces.insert(key, pace.fetched(rate, now));
+        if let Some(rate) = self.rate()
+            && let Some(pace) = self.pace(key, previous, rate, now)
+        {
+            let _ = self.paces.insert(key, pace.fetched(rate, now));
+        }
+    }
+
+    /// What a key owes. If that is not remembered, one fetch: that of the value that there is, or one
+    /// that failed; or nothing.
+    fn pace(
+        &self,
+        key: &S::Key,
+        previous: Option<&Entry<S::Value>>,
+        rate: Rate,
+        now: Time,
+    ) -> Option<Pace> {
+        self.paces.peek(key).or_else(|| {
+            let before = previous.map(|entry| entry.vouched_at(now));
+            let before = before.or_else(|| self.troubles.contains(key).then_some(now))?;
+            let lately = now.since(before) < rate.memory();
+            lately.then(|| Pace::default().fetched(rate, before))
+        })
     }
 
     /// Ends a slot that needs no pilot any more. When the cache is closing, whoever still waits is told.
@@ -429,6 +456,33 @@ impl<S: Source> Engine<S> {
             aftermath.removed(key, entry, cause);
         }
         aftermath.settle(self);
+    }
+
+    /// An entry has left: its source hears of it, and its keeper, which has nothing to keep any more. No
+    /// lock may be held.
+    pub(crate) fn part_with(&self, key: &S::Key, entry: &Entry<S::Value>, cause: Removal) {
+        if matches!(cause, Removal::Evicted | Removal::Idle | Removal::Expired) {
+            self.alert(key);
+        }
+        let listener = || self.source.removed(key, entry.value(), cause);
+        // Unwind-safe: a listener that panics leaves behind what it likes, but nothing of ours.
+        if catch_unwind(AssertUnwindSafe(listener)).is_err() {
+            self.counters.count(Event::ListenerPanic);
+        }
+    }
+
+    /// Has a key's keeper look again. Without this, one that waits at the source would go on for as long
+    /// as the source lets it wait.
+    fn alert(&self, key: &S::Key) {
+        if !self.options.refresh.keeps_what_is_read() {
+            return;
+        }
+        let shard = self.slots.shard(key);
+        let beacon = shard.get(key).map(|slot| slot.topic.beacon.raise());
+        drop(shard);
+        if let Some(beacon) = beacon {
+            beacon.wake(&self.tasks);
+        }
     }
 }
 

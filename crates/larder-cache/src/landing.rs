@@ -95,7 +95,9 @@ impl<S: Source> Engine<S> {
         order: &Order<S::Value>,
         aftermath: &mut Aftermath<S>,
     ) {
-        let current = slot.rounds.is_current() && !self.tasks.is_closing();
+        let current = slot.rounds.is_current()
+            && !self.tasks.is_closing()
+            && self.is_wanted(key, slot, order);
         let (outcome, leave_alone) = match answered {
             Ok(answer) => self.settle(key, slot, answer, order, current, aftermath),
             Err((error, blame)) => {
@@ -113,8 +115,18 @@ impl<S: Source> Engine<S> {
         aftermath.hold(outcome.ok().map(|arrival| arrival.entry));
     }
 
-    /// Turns an answer into an outcome; stores it if it is `current`, that is, if nobody has put or
-    /// invalidated the key since the fetch began. Says also whether the source must be left alone.
+    /// Whether what a fetch brings may be kept. One that nobody asked for, of an entry that has left
+    /// meanwhile, does not bring it back.
+    fn is_wanted(&self, key: &S::Key, slot: &Slot<S>, order: &Order<S::Value>) -> bool {
+        order.previous.is_none()
+            || slot.rounds.is_joined()
+            || slot.topic.is_interesting()
+            || self.store.contains(key)
+    }
+
+    /// Turns an answer into an outcome; stores it if it is `current`, that is, if it is wanted and
+    /// nobody has put or invalidated the key since the fetch began. Says also whether the source must
+    /// be left alone.
     fn settle(
         &self,
         key: &S::Key,
@@ -133,6 +145,10 @@ impl<S: Source> Engine<S> {
                 return (Err(error), leave_alone);
             }
             (Fetched::NotModified { ttl }, Some(entry)) => {
+                // A value that was put may have no index: what says that it still holds would say so for
+                // ever.
+                let blocking = matches!(self.options.refresh, Refresh::Blocking { .. });
+                let uncounted = uncounted || (blocking && entry.source_index() == 0);
                 self.succeed(key, uncounted, aftermath);
                 let at = self.clock.now();
                 let freshness = Freshness::new(at, age, self.ttl(ttl));

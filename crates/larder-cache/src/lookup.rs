@@ -60,10 +60,11 @@ impl<S: Source> Cache<S> {
     async fn find(&self, key: &S::Key, request: &Request, parks: bool) -> Answer<S> {
         match request.newer {
             Some(newer) if parks => {
+                let mut young = false;
                 // Cancel-safe: parking holds nothing but an interest and a place.
-                match within(newer.wait, self.park(key, request, newer)).await {
+                match within(newer.wait, self.park(key, request, newer, &mut young)).await {
                     Some(answer) => answer,
-                    None => self.unchanged(key, request, newer.wait),
+                    None => self.unchanged(key, request, newer.wait, young),
                 }
             }
             _ => self.load(key, request).await,
@@ -166,12 +167,18 @@ impl<S: Source> Cache<S> {
     }
 
     /// Waits for a value whose index has passed. While the source fails it waits on, unless there is no
-    /// value.
-    async fn park(&self, key: &S::Key, request: &Request, newer: Newer) -> Answer<S> {
+    /// value. Says in `young` that it began to wait with a value that is young enough for the request.
+    async fn park(
+        &self,
+        key: &S::Key,
+        request: &Request,
+        newer: Newer,
+        young: &mut bool,
+    ) -> Answer<S> {
         // A value first: the source may have something newer already, or nothing at all.
         match self.load(key, request).await.or_else(|error| self.endure(key, request, error)) {
             Ok(reply) if reply.index() > newer.min_index => return Ok(reply),
-            Ok(_) => {}
+            Ok(reply) => *young = reply.error().is_none(),
             Err(error) => return Err(error),
         }
         self.engine.counters.count(Event::Parked);
@@ -199,15 +206,19 @@ impl<S: Source> Cache<S> {
         }
     }
 
-    /// The time for waiting is over: the value as it is.
-    fn unchanged(&self, key: &S::Key, request: &Request, wait: Duration) -> Answer<S> {
+    /// The time for waiting is over: the value as it is. If it was `young` enough when the wait began,
+    /// and the source has been well since then, the wait itself is not held against it.
+    fn unchanged(&self, key: &S::Key, request: &Request, wait: Duration, young: bool) -> Answer<S> {
         let engine = &*self.engine;
         let now = engine.clock.now();
         let Some(entry) = engine.store.get(key) else { return Err(Error::Impatient(wait)) };
+        let error = engine.trouble(key).map(|trouble| trouble.error());
+        let lax = request.max_age(Duration::MAX);
+        let request = if young && error.is_none() { &lax } else { request };
         match judge(entry.freshness(), request, engine.options.stale_if_error, now) {
             Verdict::Fresh => Ok(Reply::new(entry, now, Origin::Unchanged)),
             verdict => {
-                let error = engine.trouble(key).map_or(Error::Impatient(wait), |t| t.error());
+                let error = error.unwrap_or(Error::Impatient(wait));
                 if verdict == Verdict::Expired {
                     return Err(error);
                 }
@@ -226,7 +237,12 @@ impl<S: Source> Cache<S> {
         let Some(entry) = engine.store.get(key) else { return Err(error) };
         let now = engine.clock.now();
         match judge(entry.freshness(), request, engine.options.stale_if_error, now) {
-            Verdict::Fresh => Ok(Reply::new(entry, now, Origin::Hit)),
+            Verdict::Fresh => {
+                let unchanged = engine.options.refresh.can_park()
+                    && request.newer.is_some_and(|newer| entry.index() <= newer.min_index);
+                let origin = if unchanged { Origin::Unchanged } else { Origin::Hit };
+                Ok(Reply::new(entry, now, origin))
+            }
             Verdict::Stale => Ok(Reply::new(entry, now, Origin::Stale(Arc::new(error)))),
             Verdict::Expired => Err(error),
         }

@@ -1,5 +1,4 @@
-//! How often one key may be fetched: a token bucket, kept as one moment (the generic cell rate
-//! algorithm).
+//! How often one key may be fetched: a token bucket, kept as what was taken from it and when.
 //!
 //! Pure: `now` is an argument.
 
@@ -37,12 +36,12 @@ impl Rate {
 
     /// How long it takes to earn a whole burst: a key that was fetched less lately owes nothing.
     pub(crate) fn memory(self) -> Duration {
-        Duration::from_micros(self.interval_us().saturating_mul(u64::from(self.burst)))
+        self.time_to_earn(f64::from(self.burst))
     }
 
-    fn interval_us(self) -> u64 {
-        // Both conversions are exact enough: the quotient lies between 1 and a billion.
-        Duration::from_secs_f64(1.0 / self.per_second).as_micros().try_into().unwrap_or(u64::MAX)
+    /// How long it takes to earn so many fetches; a rate is never so low that this overflows.
+    fn time_to_earn(self, fetches: f64) -> Duration {
+        Duration::from_secs_f64(fetches.max(0.0) / self.per_second)
     }
 }
 
@@ -52,24 +51,27 @@ impl Weighted for Pace {
     }
 }
 
-/// What a key has used up: when, in microseconds, its bucket will be full again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What a key owes: how many fetches it had taken and not yet earned at a moment. It is kept apart from
+/// the rate, so that a changed rate holds at once.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Pace {
-    full_at_us: u64,
+    owed: f64,
+    at: Time,
 }
 
 impl Pace {
     /// When the next fetch may begin.
     pub(crate) fn next(self, rate: Rate) -> Time {
-        let slack = rate.interval_us().saturating_mul(u64::from(rate.burst - 1));
-        Time::from_millis(self.full_at_us.saturating_sub(slack).div_ceil(1000))
+        let too_much = self.owed + 1.0 - f64::from(rate.burst);
+        let wait = rate.time_to_earn(too_much).as_micros().div_ceil(1000);
+        Time::from_millis(self.at.as_millis().saturating_add(wait.try_into().unwrap_or(u64::MAX)))
     }
 
     /// After a fetch that began at `now`.
     #[must_use]
     pub(crate) fn fetched(self, rate: Rate, now: Time) -> Self {
-        let now_us = now.as_millis().saturating_mul(1000);
-        Self { full_at_us: self.full_at_us.max(now_us).saturating_add(rate.interval_us()) }
+        let earned = now.since(self.at).as_secs_f64() * rate.per_second;
+        Self { owed: (self.owed - earned).max(0.0) + 1.0, at: now }
     }
 }
 
@@ -105,6 +107,7 @@ mod tests {
         let slow = Rate { burst: 1, per_second: 0.1 };
         let pace = Pace::default().fetched(slow, Time::ZERO);
         assert_eq!(pace.next(slow), Time::from_millis(10_000));
-        assert_eq!(pace.next(Rate { burst: 11, per_second: 1.0 }), Time::ZERO);
+        assert_eq!(pace.next(Rate { burst: 2, ..slow }), Time::ZERO);
+        assert_eq!(pace.next(Rate { per_second: 10.0, ..slow }), Time::from_millis(100));
     }
 }

@@ -229,7 +229,7 @@ impl<S: Source> Pilot<S> {
             rests_until: trouble
                 .map_or(Time::ZERO, |trouble| trouble.rests_until(recovered_at))
                 .max(self.turn_after_recovery(confirmed_at, recovered_at)),
-            paced_until: engine.paced_until(&self.key),
+            paced_until: engine.paced_until(&self.key, previous, now),
             closed_until: engine.upstream.closed_until(now),
             dice: u16::try_from(engine.throw_dice(&self.key, salt) >> 48).unwrap_or(0),
         }
@@ -392,14 +392,6 @@ impl<S: Source> Pilot<S> {
         let mut shard = engine.slots.shard(&self.key);
         if answered.is_ok() {
             self.landed_at = engine.clock.now();
-        }
-        let evicted = order.parked && !engine.store.contains(&self.key);
-        if let Some(slot) = shard.get_mut(&self.key)
-            && evicted
-            && !slot.topic.is_interesting()
-        {
-            // Nobody wants it: it must not come back as if it had just been read.
-            slot.rounds.outdate();
         }
         if let Some(slot) = shard.get_mut(&self.key) {
             engine.land(&self.key, slot, answered, order, &mut aftermath);

@@ -60,7 +60,8 @@ impl Request {
     /// Waits for a value whose index is greater than `index`, for at most `wait`. It wakes exactly when
     /// the index passes, when the time is over, or when the cache closes; after the time is over it gets
     /// the value as it is, with [`Origin::Unchanged`](crate::Origin::Unchanged). While the source fails
-    /// it goes on waiting, unless there is no value: then it gets the error.
+    /// it goes on waiting, unless there is no value: then it gets the error. A
+    /// [`max_age`](Self::max_age) holds for the value that the wait begins with.
     ///
     /// A cache that refreshes [on demand](crate::Refresh::OnDemand) could not notice a change, and
     /// ignores this, as Consul's agent cache does.

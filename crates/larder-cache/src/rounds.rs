@@ -105,6 +105,11 @@ impl<O> Rounds<O> {
         self.under_way.as_ref().is_some_and(|flight| !flight.outdated)
     }
 
+    /// Whether somebody waits for the fetch under way.
+    pub(crate) fn is_joined(&self) -> bool {
+        self.under_way.as_ref().is_some_and(|flight| flight.round.is_some())
+    }
+
     pub(crate) fn is_under_way(&self) -> bool {
         self.under_way.is_some()
     }

@@ -261,12 +261,13 @@ mod tests {
     #[test]
     fn a_smaller_capacity_hands_back_what_no_longer_fits() {
         let store = Kilo::new(1_000, 1_000, 0.5);
-        (0..800).for_each(|key| drop(put(&store, key, 1)));
+        // Far from full, because the keys spread unevenly over the shards.
+        (0..400).for_each(|key| drop(put(&store, key, 1)));
         let gone = store.resize(100);
-        assert_eq!(gone.len() + store.len(), 800);
+        assert_eq!(gone.len() + store.len(), 400);
         assert!(store.weight() <= 107, "{}: shards round up", store.weight());
         assert!(gone.iter().all(|(key, _)| !store.contains(key)));
         store.resize(1_000);
-        assert!((1_000..1_400).all(|key| put(&store, key, 1).is_empty()));
+        assert!((1_000..1_300).all(|key| put(&store, key, 1).is_empty()));
     }
 }

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use larder_cache::{Attempt, Backoff, Cache, Clock, Fetched, Fresh, Hands, Options, Source};
+use larder_cache::{
+    Attempt, Backoff, Blame, Cache, Clock, Fetched, Fresh, Hands, Options, Removal, Source, Wait,
+};
 use tokio::sync::Semaphore;
 
 /// What the source does with one fetch. When the script is over, it answers `Value(0)`.
@@ -23,6 +25,23 @@ pub enum Step {
     Hang,
     /// Waits for [`Scripted::open`], then goes on to the next step.
     Gate,
+    /// Fails, and refuses the key for good.
+    Refuse,
+    /// From now on: waits for as long as it may, and has nothing new.
+    Quiet,
+    /// From now on: has nothing new, and says so at once.
+    Hasty,
+    /// From now on: fails.
+    Broken,
+}
+
+/// What one fetch was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    pub key: u32,
+    pub previous: Option<u64>,
+    pub wait: Option<Wait>,
+    pub time_allowed: Duration,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -42,16 +61,33 @@ struct Script {
     running: AtomicUsize,
     gate: Semaphore,
     last_attempt: Mutex<Seen>,
+    told: Mutex<Vec<Told>>,
+    removals: Mutex<Vec<(u64, Removal)>>,
+    blame: Mutex<Blame>,
+    compares: bool,
 }
 
 impl Scripted {
     pub fn new(steps: impl IntoIterator<Item = Step>) -> Self {
+        Self::made(steps, false)
+    }
+
+    /// As [`new`](Self::new), of a source that says which values are the same.
+    pub fn comparing(steps: impl IntoIterator<Item = Step>) -> Self {
+        Self::made(steps, true)
+    }
+
+    fn made(steps: impl IntoIterator<Item = Step>, compares: bool) -> Self {
         Self(Arc::new(Script {
             steps: Mutex::new(steps.into_iter().collect()),
             fetches: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
             gate: Semaphore::new(0),
             last_attempt: Mutex::default(),
+            told: Mutex::default(),
+            removals: Mutex::default(),
+            blame: Mutex::new(Blame::Entry),
+            compares,
         }))
     }
 
@@ -80,8 +116,29 @@ impl Scripted {
         *self.0.last_attempt.lock().unwrap()
     }
 
+    /// What each fetch was told.
+    pub fn told(&self) -> Vec<Told> {
+        self.0.told.lock().unwrap().clone()
+    }
+
+    /// The values that have left the cache, and why.
+    pub fn removals(&self) -> Vec<(u64, Removal)> {
+        self.0.removals.lock().unwrap().clone()
+    }
+
     fn next(&self) -> Step {
-        self.0.steps.lock().unwrap().pop_front().unwrap_or(Step::Value(0))
+        let mut steps = self.0.steps.lock().unwrap();
+        match steps.front() {
+            Some(Step::Quiet) => Step::Quiet,
+            Some(Step::Hasty) => Step::Hasty,
+            Some(Step::Broken) => Step::Broken,
+            _ => steps.pop_front().unwrap_or(Step::Value(0)),
+        }
+    }
+
+    fn fail(&self, blame: Blame) -> Down {
+        *self.0.blame.lock().unwrap() = blame;
+        Down
     }
 }
 
@@ -98,20 +155,31 @@ impl Source for Scripted {
     type Value = u64;
     type Error = Down;
 
-    async fn fetch(&self, _: &u32, attempt: Attempt<u64>) -> Result<Fetched<u64>, Down> {
+    async fn fetch(&self, key: &u32, attempt: Attempt<u64>) -> Result<Fetched<u64>, Down> {
         self.0.fetches.fetch_add(1, Ordering::SeqCst);
         self.0.running.fetch_add(1, Ordering::SeqCst);
         let _running = Running(&self.0.running);
         let seen = (attempt.previous().copied(), attempt.previous_index(), attempt.max_age());
         *self.0.last_attempt.lock().unwrap() = seen;
+        let (wait, time_allowed) = (attempt.wait(), attempt.time_allowed());
+        self.0.told.lock().unwrap().push(Told { key: *key, previous: seen.0, wait, time_allowed });
         loop {
             match self.next() {
+                Step::Quiet | Step::Hasty if seen.0.is_none() => {
+                    return Ok(Fresh::new(0).index(1).into());
+                }
                 Step::Value(value) => return Ok(Fetched::value(value)),
                 Step::Fresh(fresh) => return Ok(fresh.into()),
-                Step::NotModified => return Ok(Fetched::NotModified { ttl: None }),
+                Step::NotModified | Step::Hasty => return Ok(Fetched::NotModified { ttl: None }),
                 Step::Absent => return Ok(Fetched::Absent { remember_for: None }),
                 Step::AbsentFor(ttl) => return Ok(Fetched::Absent { remember_for: Some(ttl) }),
-                Step::Fail => return Err(Down),
+                Step::Fail | Step::Broken => return Err(self.fail(Blame::Entry)),
+                Step::Refuse => return Err(self.fail(Blame::Refusal)),
+                Step::Quiet => {
+                    let at_most = wait.map_or(Duration::ZERO, |wait| wait.at_most);
+                    tokio::time::sleep(at_most).await;
+                    return Ok(Fetched::NotModified { ttl: None });
+                }
                 Step::Panic => panic!("the source panics, as the test wants it"),
                 Step::Hang => std::future::pending().await,
                 Step::Gate => self.0.gate.acquire().await.unwrap().forget(),
@@ -122,6 +190,18 @@ impl Source for Scripted {
     /// Values from a thousand on are as heavy as they say.
     fn weigh(&self, _: &u32, value: &u64) -> u64 {
         if *value < 1000 { 1 } else { *value }
+    }
+
+    fn is_same(&self, before: &u64, after: &u64) -> bool {
+        self.0.compares && before == after
+    }
+
+    fn blame(&self, _: &Down) -> Blame {
+        *self.0.blame.lock().unwrap()
+    }
+
+    fn removed(&self, _: &u32, value: &u64, cause: Removal) {
+        self.0.removals.lock().unwrap().push((*value, cause));
     }
 }
 
