@@ -24,7 +24,7 @@ use crate::pace::{Pace, Rate};
 use crate::slots::{Shard, Slot, Slots};
 use crate::source::{Fresh, Removal, Source};
 use crate::stats::{Counters, Event};
-use crate::store::{Admission, Store, Weighted};
+use crate::store::{Admission, Notes, Store, Weighted};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
 use crate::tasks::Tasks;
 use crate::trouble::Trouble;
@@ -44,9 +44,9 @@ pub(crate) struct Engine<S: Source> {
     pub(crate) options: Options,
     pub(crate) clock: Clock,
     pub(crate) store: Store<S::Key, Entry<S::Value>>,
-    pub(crate) troubles: Store<S::Key, Trouble<S::Error>>,
+    pub(crate) troubles: Notes<S::Key, Trouble<S::Error>>,
     /// Of keys that are fetched often. Apart from the troubles, so as not to push those out.
-    paces: Store<S::Key, Pace>,
+    paces: Notes<S::Key, Pace>,
     /// As it was set last; a budget may confine the store to less.
     capacity: AtomicU64,
     pub(crate) slots: Slots<S>,
@@ -105,8 +105,8 @@ impl<S: Source> Engine<S> {
         Self {
             source,
             store: Store::new(options.capacity, options.expected_entries, options.ghost_allocation),
-            troubles: Store::new(u64::from(limits.troubles), limits.troubles as usize, 0.0),
-            paces: Store::new(u64::from(limits.troubles), limits.troubles as usize, 0.0),
+            troubles: Notes::new(limits.troubles),
+            paces: Notes::new(limits.troubles),
             capacity: AtomicU64::new(options.capacity),
             slots: Slots::new(),
             counters: Counters::new(),
@@ -163,8 +163,8 @@ impl<S: Source> Engine<S> {
         weight: u64,
         previous: Option<&Entry<S::Value>>,
         slot: Option<&Slot<S>>,
+        now: Time,
     ) -> Entry<S::Value> {
-        let now = self.clock.now();
         let freshness = Freshness::new(now, fresh.age, self.ttl(fresh.ttl));
         // Without a previous value, as after an invalidation, subscribers still know an index.
         let seen = slot.map_or(0, |slot| slot.topic.highest_index());
@@ -271,7 +271,8 @@ impl<S: Source> Engine<S> {
         let mut slot = shard.get_mut(key);
         self.advance(key, slot.as_deref_mut(), &mut aftermath);
         let previous = self.previous(key, slot.as_deref());
-        let entry = self.entry(fresh, weight, previous.as_ref(), slot.as_deref());
+        let now = self.clock.now();
+        let entry = self.entry(fresh, weight, previous.as_ref(), slot.as_deref(), now);
         let stored = self.publish(key, slot.as_deref(), &entry, &mut aftermath);
         drop(shard);
         drop(previous);
@@ -347,9 +348,7 @@ impl<S: Source> Engine<S> {
         trouble: Trouble<S::Error>,
         aftermath: &mut Aftermath<S>,
     ) {
-        if let Admission::Admitted(gone) = self.troubles.insert(key, trouble) {
-            aftermath.forgotten(gone);
-        }
+        aftermath.forgotten(self.troubles.insert(key, trouble));
     }
 
     /// Until when a key's rate limit says wait, where `previous` is its value.
@@ -370,7 +369,7 @@ impl<S: Source> Engine<S> {
         if let Some(rate) = self.rate()
             && let Some(pace) = self.pace(key, previous, rate, now)
         {
-            let _ = self.paces.insert(key, pace.fetched(rate, now));
+            drop(self.paces.insert(key, pace.fetched(rate, now)));
         }
     }
 
@@ -428,8 +427,8 @@ impl<S: Source> Engine<S> {
         for (key, entry) in self.store.clear() {
             aftermath.removed(key, entry, Removal::Closed);
         }
-        drop(self.troubles.clear());
-        drop(self.paces.clear());
+        drop(self.troubles.retain(|_| false));
+        drop(self.paces.retain(|_| false));
         aftermath.settle(self);
     }
 

@@ -137,6 +137,7 @@ impl<S: Source> Engine<S> {
         aftermath: &mut Aftermath<S>,
     ) -> (Outcome<S>, bool) {
         let Answer { fetched, weight, age, uncounted } = answer;
+        let at = self.clock.now();
         let outcome = match (fetched, &order.previous) {
             (Fetched::NotModified { .. }, None) => {
                 let error = Error::NothingToConfirm;
@@ -149,18 +150,17 @@ impl<S: Source> Engine<S> {
                 // ever.
                 let blocking = matches!(self.options.refresh, Refresh::Blocking { .. });
                 let uncounted = uncounted || (blocking && entry.source_index() == 0);
-                self.succeed(key, uncounted, aftermath);
-                let at = self.clock.now();
+                self.succeed(key, uncounted, at, aftermath);
                 let freshness = Freshness::new(at, age, self.ttl(ttl));
                 self.vouch(key, slot, entry, freshness, current, aftermath);
                 Ok(Arrival { entry: Entry::clone(entry), at })
             }
             (Fetched::Fresh(fresh), _) => {
-                self.succeed(key, uncounted, aftermath);
-                Ok(self.settle_fresh(key, slot, fresh, weight, current, aftermath))
+                self.succeed(key, uncounted, at, aftermath);
+                Ok(self.settle_fresh(key, slot, fresh, weight, (current, at), aftermath))
             }
             (Fetched::Absent { remember_for }, _) => {
-                self.succeed(key, false, aftermath);
+                self.succeed(key, false, at, aftermath);
                 self.settle_absent(key, slot, remember_for, current, aftermath)
             }
         };
@@ -192,17 +192,17 @@ impl<S: Source> Engine<S> {
         slot: &Slot<S>,
         fresh: Fresh<S::Value>,
         weight: u64,
-        current: bool,
+        (current, at): (bool, Time),
         aftermath: &mut Aftermath<S>,
     ) -> Arrival<S::Value> {
         self.counters.count(Event::Fetched);
         let previous = self.previous(key, Some(slot));
-        let entry = self.entry(fresh, weight, previous.as_ref(), Some(slot));
+        let entry = self.entry(fresh, weight, previous.as_ref(), Some(slot), at);
         aftermath.hold(previous);
         if current {
             self.publish(key, Some(slot), &entry, aftermath);
         }
-        Arrival { entry, at: self.clock.now() }
+        Arrival { entry, at }
     }
 
     /// The source says that the value still holds.
@@ -233,12 +233,18 @@ impl<S: Source> Engine<S> {
 
     /// The source has answered; `uncounted` if without an index where one is needed, which is no failure
     /// of the value, but one of the blocking: it backs off.
-    pub(crate) fn succeed(&self, key: &S::Key, uncounted: bool, aftermath: &mut Aftermath<S>) {
-        aftermath.wake(self.upstream.succeeded(self.clock.now()));
+    pub(crate) fn succeed(
+        &self,
+        key: &S::Key,
+        uncounted: bool,
+        now: Time,
+        aftermath: &mut Aftermath<S>,
+    ) {
+        aftermath.wake(self.upstream.succeeded(now));
         if uncounted {
             self.remember_failure(key, Error::NoIndex, Blame::Entry, aftermath);
-        } else if self.troubles.len() > 0 {
-            aftermath.forgotten(self.troubles.remove(key).into_iter().collect());
+        } else {
+            aftermath.forgotten(self.troubles.remove_if(key, |_| true).into_iter().collect());
         }
     }
 

@@ -63,6 +63,7 @@ mod entry;
 mod error;
 pub mod expiry;
 mod get;
+mod guarded;
 mod inbox;
 mod keep;
 mod landing;

@@ -10,6 +10,7 @@ use crate::engine::{Arrival, Outcome};
 use crate::entry::{Entry, Verdict, Versioned, judge};
 use crate::error::{Crowd, Error};
 use crate::get::Miss;
+use crate::guarded::within;
 use crate::pilot;
 use crate::reply::{Origin, Reply};
 use crate::request::{Newer, Request};
@@ -18,7 +19,6 @@ use crate::slots::Slot;
 use crate::source::Source;
 use crate::stats::Event;
 use crate::subscription::Interest;
-use crate::sync::within;
 use crate::topic::News;
 
 /// Where a request that found nothing fresh goes on.
@@ -95,8 +95,9 @@ impl<S: Source> Cache<S> {
             Way::Arrived(reply) => Ok((reply, Duration::ZERO)),
             Way::Wait(round) => {
                 let Arrival { entry, at } = round.outcome().await?;
-                let now = self.engine.clock.now();
                 let age = Duration::from_millis(entry.freshness().age_ms(at));
+                // The landing has read the exact time a moment ago.
+                let now = self.engine.clock.coarse();
                 Ok((Reply::new(entry, now, Origin::Miss), age))
             }
         }

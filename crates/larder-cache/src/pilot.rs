@@ -4,11 +4,7 @@
 //! What to do next is decided by [`decide`], under the lock of the key's shard, together with whatever
 //! the decision changes there; the pilot only does it and asks again.
 
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use crate::aftermath::Aftermath;
@@ -17,12 +13,13 @@ use crate::crowd::Counted;
 use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::error::Error;
+use crate::guarded::{caught, within};
 use crate::keep::{Next, Situation, decide, idle_at};
 use crate::landing::{Answered, Order};
 use crate::slots::{Shard, Slot};
-use crate::source::{Blame, Removal, Source};
+use crate::source::{Attempt, Blame, Removal, Source};
 use crate::stats::Event;
-use crate::sync::{sleep, within, yield_now};
+use crate::sync::{sleep, yield_now};
 use crate::tasks::Live;
 use crate::topic::Topic;
 use crate::trouble::Trouble;
@@ -60,13 +57,6 @@ pub(crate) struct Look {
     /// How often the upstream had come back.
     back: u64,
     until: Time,
-}
-
-/// Why a fetch came to an end.
-enum End<S: Source> {
-    Answered(Answered<S>),
-    /// It was parked, and is not wanted any more.
-    Cut,
 }
 
 /// Starts the pilot of a slot that was just made. The shard must not be locked: a runtime that is
@@ -125,7 +115,6 @@ impl<S: Source> Pilot<S> {
         let engine = Arc::clone(&self.engine);
         // Before anything is looked at: what changes after this wakes the pilot.
         let look = self.look(Time::MAX);
-        let now = engine.clock.now();
         let Some(slot) = shard.get_mut(&self.key).filter(|_| !engine.tasks.is_closing()) else {
             return self.retire(shard, aftermath);
         };
@@ -133,6 +122,11 @@ impl<S: Source> Pilot<S> {
             // A batch has this key; it raises the beacon when it lands.
             return Step::Rest(look);
         }
+        if !slot.rounds.is_asked() && !self.may_stay(slot) {
+            // The most frequent end, without another look at anything.
+            return self.retire(shard, aftermath);
+        }
+        let now = engine.clock.now();
         let previous = engine.previous(&self.key, Some(slot));
         // The last holder may be this one by the time that it is dropped.
         aftermath.hold(previous.clone());
@@ -258,11 +252,13 @@ impl<S: Source> Pilot<S> {
         until.after(Duration::from_secs(turn))
     }
 
+    fn may_stay(&self, slot: &Slot<S>) -> bool {
+        self.engine.options.refresh.keeps_what_is_read() || slot.topic.is_interesting()
+    }
+
     /// A pilot that may stay needs one of the places for keepers.
     fn take_place(&self, slot: &mut Slot<S>) {
-        let may_stay =
-            slot.topic.is_interesting() || self.engine.options.refresh.keeps_what_is_read();
-        if may_stay && slot.keeper.is_none() {
+        if slot.keeper.is_none() && self.may_stay(slot) {
             slot.keeper = self.engine.crowds.keepers.take();
         }
     }
@@ -316,47 +312,57 @@ impl<S: Source> Pilot<S> {
         max_age: Duration,
         look: Look,
     ) -> Step<S::Value> {
-        match self.ask(&order, max_age, look).await {
-            End::Answered(answered) => self.land(answered, &order),
-            End::Cut => self.cut(),
+        if !order.parked {
+            let answered = self.ask(&order, max_age).await;
+            return self.land(answered, &order);
+        }
+        match Box::pin(self.ask_parked(&order, look)).await {
+            Some(answered) => self.land(answered, &order),
+            None => self.cut(),
         }
     }
 
-    async fn ask(&self, order: &Order<S::Value>, max_age: Duration, mut look: Look) -> End<S> {
-        let engine = &*self.engine;
-        let attempt = engine.attempt(order, max_age);
+    /// Fetches, for those who wait or because the value is too old.
+    async fn ask(&self, order: &Order<S::Value>, max_age: Duration) -> Answered<S> {
+        let attempt = self.engine.attempt(order, max_age);
         let time_allowed = attempt.time_allowed;
-        let fetch = async {
-            match engine.source.fetch(&self.key, attempt).await {
-                Ok(fetched) => Ok(engine.assess(&self.key, fetched, order.previous.as_ref())),
-                Err(error) => Err(engine.failure(error)),
+        // Cancel-safe: the losing arm is dropped, which is what closing means. The fetch comes first:
+        // one that answers at once costs no registration anywhere.
+        tokio::select! {
+            biased;
+            answered = within(time_allowed, caught(self.inquire(order, attempt))) => {
+                assembled::<S>(answered, time_allowed)
             }
-        };
-        let mut fetch = pin!(within(time_allowed, caught(fetch)));
+            () = self.engine.tasks.closing() => Err((Error::Closed, Blame::Entry)),
+        }
+    }
+
+    /// Fetches, waiting at the source for news; `None` if that is not wanted any more. Boxed, so that a
+    /// pilot that never parks needs no room for it.
+    async fn ask_parked(&self, order: &Order<S::Value>, mut look: Look) -> Option<Answered<S>> {
+        let attempt = self.engine.attempt(order, Duration::MAX);
+        let time_allowed = attempt.time_allowed;
+        let mut fetch = Box::pin(within(time_allowed, caught(self.inquire(order, attempt))));
         loop {
-            // Cancel-safe: `fetch` is pinned outside and lives on when another arm wins; the other
-            // arms take nothing. A fetch that is dropped at the end is what closing, cutting and
-            // timing out mean.
-            // The fetch comes first: one that answers at once costs no registration anywhere.
+            // Cancel-safe: `fetch` is pinned outside and lives on when the other arm wins, which takes
+            // nothing. A fetch that is dropped at the end is what closing and cutting mean.
             tokio::select! {
                 biased;
-                answered = &mut fetch => {
-                    return End::Answered(match answered {
-                        Some(Some(answered)) => answered,
-                        Some(None) => Err((Error::Panicked, Blame::Entry)),
-                        None => Err((Error::TimedOut(time_allowed), Blame::Upstream)),
-                    });
-                }
-                () = engine.tasks.closing() => {
-                    return End::Answered(Err((Error::Closed, Blame::Entry)));
-                }
-                () = self.topic.beacon.past(look.seen), if order.parked => {}
-                () = self.until(look.until), if order.parked => {}
+                answered = &mut fetch => return Some(assembled::<S>(answered, time_allowed)),
+                () = self.disturbance(look) => {}
             }
-            match self.is_still_wanted() {
-                Some(next) => look = next,
-                None => return End::Cut,
+            if self.engine.tasks.is_closing() {
+                return Some(Err((Error::Closed, Blame::Entry)));
             }
+            look = self.is_still_wanted()?;
+        }
+    }
+
+    async fn inquire(&self, order: &Order<S::Value>, attempt: Attempt<S::Value>) -> Answered<S> {
+        let engine = &*self.engine;
+        match engine.source.fetch(&self.key, attempt).await {
+            Ok(fetched) => Ok(engine.assess(&self.key, fetched, order.previous.as_ref())),
+            Err(error) => Err(engine.failure(error)),
         }
     }
 
@@ -477,15 +483,14 @@ impl<S: Source> Drop for Pilot<S> {
     }
 }
 
-/// Polls `future`; `None` if it panicked, after which it is not polled again.
-pub(crate) async fn caught<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|context| {
-        // Unwind-safe: what the future may have left half-done is its own, and it is dropped.
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-            Ok(poll) => poll.map(Some),
-            Err(_) => Poll::Ready(None),
-        }
-    })
-    .await
+/// What a fetch came to.
+fn assembled<S: Source>(
+    answered: Option<Option<Answered<S>>>,
+    time_allowed: Duration,
+) -> Answered<S> {
+    match answered {
+        Some(Some(answered)) => answered,
+        Some(None) => Err((Error::Panicked, Blame::Entry)),
+        None => Err((Error::TimedOut(time_allowed), Blame::Upstream)),
+    }
 }

@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
 
 /// The part of a shard that a single value may fill; the rest is for newcomers on probation.
 const HOT_ALLOCATION: f64 = 0.97;
@@ -135,6 +135,55 @@ impl<K: Hash + Eq + Clone, T: Weighted> Store<K, T> {
 
     pub(crate) fn capacity(&self) -> u64 {
         self.cache.capacity()
+    }
+}
+
+/// A small store beside the entries, for what few keys have. As long as no key has it, looking costs
+/// next to nothing.
+pub(crate) struct Notes<K, T> {
+    store: Store<K, T>,
+    used: AtomicBool,
+}
+
+impl<K: Hash + Eq + Clone, T: Weighted> Notes<K, T> {
+    pub(crate) fn new(limit: u32) -> Self {
+        let store = Store::new(u64::from(limit), limit as usize, 0.0);
+        Self { store, used: AtomicBool::new(false) }
+    }
+
+    /// Whoever asks after a note was made sees this: a key's notes are made and read under the lock of
+    /// its shard.
+    fn is_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn get(&self, key: &K) -> Option<T> {
+        if self.is_used() { self.store.get(key) } else { None }
+    }
+
+    pub(crate) fn peek(&self, key: &K) -> Option<T> {
+        if self.is_used() { self.store.peek(key) } else { None }
+    }
+
+    pub(crate) fn contains(&self, key: &K) -> bool {
+        self.is_used() && self.store.contains(key)
+    }
+
+    /// Hands back what it replaces or evicts.
+    pub(crate) fn insert(&self, key: &K, note: T) -> Vec<(K, T)> {
+        self.used.store(true, Ordering::Relaxed);
+        match self.store.insert(key, note) {
+            Admission::Admitted(gone) => gone,
+            Admission::TooHeavy(gone) => gone.into_iter().collect(),
+        }
+    }
+
+    pub(crate) fn remove_if(&self, key: &K, unwanted: impl FnOnce(&T) -> bool) -> Option<(K, T)> {
+        if self.is_used() { self.store.remove_if(key, unwanted) } else { None }
+    }
+
+    pub(crate) fn retain(&self, wanted: impl Fn(&T) -> bool) -> Vec<(K, T)> {
+        self.store.retain(wanted)
     }
 }
 

@@ -57,18 +57,27 @@ impl Spawner {
     }
 }
 
-/// Waits for `duration`. Cancel-safe: it takes nothing.
+/// Waits for some time. Cancel-safe: it takes nothing.
 #[cfg(not(shuttle))]
-pub(crate) async fn sleep(duration: Duration) {
-    tokio::time::sleep(duration).await;
+pub(crate) type Sleep = tokio::time::Sleep;
+
+#[cfg(shuttle)]
+pub(crate) type Sleep = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Waits for `duration`.
+#[cfg(not(shuttle))]
+pub(crate) fn sleep(duration: Duration) -> Sleep {
+    tokio::time::sleep(duration)
 }
 
 #[cfg(shuttle)]
-pub(crate) async fn sleep(_: Duration) {
+pub(crate) fn sleep(_: Duration) -> Sleep {
     use shuttle::rand::Rng;
-    while shuttle::rand::thread_rng().gen_bool(0.7) {
-        yield_now().await;
-    }
+    Box::pin(async {
+        while shuttle::rand::thread_rng().gen_bool(0.7) {
+            yield_now().await;
+        }
+    })
 }
 
 /// Lets other tasks run.
@@ -77,14 +86,4 @@ pub(crate) async fn yield_now() {
     tokio::task::yield_now().await;
     #[cfg(shuttle)]
     shuttle::future::yield_now().await;
-}
-
-/// `future`'s output, or `None` if it takes longer than `limit`; then it is dropped.
-pub(crate) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
-    // Cancel-safe: the losing arm is dropped, which is what a time-out means.
-    tokio::select! {
-        biased;
-        output = future => Some(output),
-        () = sleep(limit) => None,
-    }
 }

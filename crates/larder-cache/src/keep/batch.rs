@@ -15,14 +15,15 @@ use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::expiry::Deadlines;
+use crate::guarded::{caught, within};
 use crate::keep::Refresh;
 use crate::landing::{Answered, Order};
-use crate::pilot::{self, caught};
+use crate::pilot;
 use crate::signal::{Signal, Wakers};
 use crate::slots::Slot;
 use crate::source::{Attempt, Blame, Fetched, Removal, Source};
 use crate::stats::Event;
-use crate::sync::{AtomicUsize, Mutex, Ordering, lock, sleep, within, yield_now};
+use crate::sync::{AtomicUsize, Mutex, Ordering, lock, sleep, yield_now};
 
 /// A source that can be asked about many keys at once; used by caches made with
 /// [`Cache::batching`](crate::Cache::batching).

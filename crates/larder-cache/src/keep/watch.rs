@@ -12,9 +12,10 @@ use crate::crowd::Counted;
 use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::error::{Error, StreamFault};
+use crate::guarded::caught;
 use crate::keep::Refresh;
 use crate::landing::{Answered, Order};
-use crate::pilot::{Look, Pilot, caught};
+use crate::pilot::{Look, Pilot};
 use crate::signal::Signal;
 use crate::slots::{Shard, Slot};
 use crate::source::{Blame, Fresh, Removal, Source};
@@ -283,7 +284,8 @@ impl<S: Watch> Feed<'_, S> {
         let shard = engine.slots.shard(self.key);
         if let Some(slot) = self.slot(&shard) {
             let previous = engine.previous(self.key, Some(slot));
-            let entry = engine.entry(fresh, weight, previous.as_ref(), Some(slot));
+            let now = engine.clock.now();
+            let entry = engine.entry(fresh, weight, previous.as_ref(), Some(slot), now);
             entry.connect();
             engine.publish(self.key, Some(slot), &entry, &mut aftermath);
             aftermath.hold(previous);
@@ -328,7 +330,7 @@ impl<S: Watch> Feed<'_, S> {
         let mut aftermath = Aftermath::new();
         let shard = engine.slots.shard(self.key);
         if let Some(slot) = self.slot(&shard) {
-            engine.succeed(self.key, false, &mut aftermath);
+            engine.succeed(self.key, false, engine.clock.now(), &mut aftermath);
             if let Some(entry) = &self.last {
                 entry.connect();
                 aftermath.wake(slot.topic.post_vouched(entry));
