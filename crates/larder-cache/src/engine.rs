@@ -46,7 +46,7 @@ pub(crate) struct Engine<S: Source> {
     pub(crate) store: Store<S::Key, Entry<S::Value>>,
     pub(crate) troubles: Notes<S::Key, Trouble<S::Error>>,
     /// Of keys that are fetched often. Apart from the troubles, so as not to push those out.
-    paces: Notes<S::Key, Pace>,
+    pub(crate) paces: Notes<S::Key, Pace>,
     /// As it was set last; a budget may confine the store to less.
     capacity: AtomicU64,
     pub(crate) slots: Slots<S>,
@@ -60,7 +60,7 @@ pub(crate) struct Engine<S: Source> {
     pub(crate) enlist: Option<Enlist<S::Key>>,
     /// There is a publisher.
     pub(crate) published: AtomicBool,
-    rate: Mutex<Option<Rate>>,
+    pub(crate) rate: Mutex<Option<Rate>>,
     /// Moves the clock, if it is the cache's own.
     ticker: Mutex<Option<Ticker>>,
     dice: RandomState,
@@ -128,26 +128,6 @@ impl<S: Source> Engine<S> {
             clock,
             options,
         }
-    }
-
-    pub(crate) fn rate(&self) -> Option<Rate> {
-        *lock(&self.rate)
-    }
-
-    pub(crate) fn set_rate(&self, rate: Option<Rate>) -> bool {
-        let old = std::mem::replace(&mut *lock(&self.rate), rate);
-        let changed = old != rate;
-        if changed {
-            // Those who wait for their turn work it out anew.
-            let mut aftermath = Aftermath::new();
-            self.slots.each_shard(|shard| {
-                for slot in shard.values() {
-                    aftermath.wake(slot.topic.beacon.raise());
-                }
-            });
-            aftermath.settle(self);
-        }
-        changed
     }
 
     /// The value that the next one follows. The shard is locked.
@@ -349,45 +329,6 @@ impl<S: Source> Engine<S> {
         aftermath: &mut Aftermath<S>,
     ) {
         aftermath.forgotten(self.troubles.insert(key, trouble));
-    }
-
-    /// Until when a key's rate limit says wait, where `previous` is its value.
-    pub(crate) fn paced_until(
-        &self,
-        key: &S::Key,
-        previous: Option<&Entry<S::Value>>,
-        now: Time,
-    ) -> Time {
-        let pace =
-            self.rate().and_then(|rate| Some(self.pace(key, previous, rate, now)?.next(rate)));
-        pace.unwrap_or(Time::ZERO)
-    }
-
-    /// Counts a fetch against the key's rate limit. A key that was not fetched lately is not remembered:
-    /// most keys are never fetched twice within a second.
-    pub(crate) fn count_pace(&self, key: &S::Key, previous: Option<&Entry<S::Value>>, now: Time) {
-        if let Some(rate) = self.rate()
-            && let Some(pace) = self.pace(key, previous, rate, now)
-        {
-            drop(self.paces.insert(key, pace.fetched(rate, now)));
-        }
-    }
-
-    /// What a key owes. If that is not remembered, one fetch: that of the value that there is, or one
-    /// that failed; or nothing.
-    fn pace(
-        &self,
-        key: &S::Key,
-        previous: Option<&Entry<S::Value>>,
-        rate: Rate,
-        now: Time,
-    ) -> Option<Pace> {
-        self.paces.peek(key).or_else(|| {
-            let before = previous.map(|entry| entry.vouched_at(now));
-            let before = before.or_else(|| self.troubles.contains(key).then_some(now))?;
-            let lately = now.since(before) < rate.memory();
-            lately.then(|| Pace::default().fetched(rate, before))
-        })
     }
 
     /// Ends a slot that needs no pilot any more. When the cache is closing, whoever still waits is told.

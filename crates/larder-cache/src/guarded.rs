@@ -15,13 +15,15 @@ pin_project! {
     pub(crate) struct Within<F> {
         #[pin]
         future: F,
+        // Made when the future first has to wait: one that is ready at once costs no look at the clock.
         #[pin]
-        limit: Sleep,
+        limit: Option<Sleep>,
+        time: Duration,
     }
 }
 
 pin_project! {
-    /// Gives the output of `future`, or `None` if it panics, after which it must not be polled again.
+    /// Gives the output of `future`, unless it panics; then it must not be polled again.
     pub(crate) struct Caught<F> {
         #[pin]
         future: F,
@@ -30,10 +32,14 @@ pin_project! {
 
 /// `future`'s output, or `None` if it takes longer than `limit`. Cancel-safe if `future` is.
 pub(crate) fn within<F: Future>(limit: Duration, future: F) -> Within<F> {
-    Within { future, limit: sleep(limit) }
+    Within { future, limit: None, time: limit }
 }
 
-/// `future`'s output, or `None` if it panics.
+/// A future has panicked.
+#[derive(Debug)]
+pub(crate) struct Panicked;
+
+/// `future`'s output, unless it panics.
 pub(crate) fn caught<F: Future>(future: F) -> Caught<F> {
     Caught { future }
 }
@@ -42,24 +48,30 @@ impl<F: Future> Future for Within<F> {
     type Output = Option<F::Output>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
+        let mut this = self.project();
         // The future comes first: what is ready is not late.
         if let Poll::Ready(output) = this.future.poll(context) {
             return Poll::Ready(Some(output));
         }
-        this.limit.poll(context).map(|()| None)
+        if this.limit.is_none() {
+            this.limit.set(Some(sleep(*this.time)));
+        }
+        match this.limit.as_pin_mut() {
+            Some(limit) => limit.poll(context).map(|()| None),
+            None => Poll::Pending,
+        }
     }
 }
 
 impl<F: Future> Future for Caught<F> {
-    type Output = Option<F::Output>;
+    type Output = Result<F::Output, Panicked>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let future = self.project().future;
         // Unwind-safe: what the future may have left half-done is its own, and it is dropped.
         match catch_unwind(AssertUnwindSafe(|| future.poll(context))) {
-            Ok(poll) => poll.map(Some),
-            Err(_) => Poll::Ready(None),
+            Ok(poll) => poll.map(Ok),
+            Err(_) => Poll::Ready(Err(Panicked)),
         }
     }
 }

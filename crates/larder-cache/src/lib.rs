@@ -70,6 +70,7 @@ mod landing;
 mod lookup;
 mod options;
 mod pace;
+mod pacing;
 mod pilot;
 mod publisher;
 mod reply;

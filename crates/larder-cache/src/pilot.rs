@@ -13,7 +13,7 @@ use crate::crowd::Counted;
 use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::error::Error;
-use crate::guarded::{caught, within};
+use crate::guarded::{Panicked, caught, within};
 use crate::keep::{Next, Situation, decide, idle_at};
 use crate::landing::{Answered, Order};
 use crate::slots::{Shard, Slot};
@@ -485,12 +485,12 @@ impl<S: Source> Drop for Pilot<S> {
 
 /// What a fetch came to.
 fn assembled<S: Source>(
-    answered: Option<Option<Answered<S>>>,
+    answered: Option<Result<Answered<S>, Panicked>>,
     time_allowed: Duration,
 ) -> Answered<S> {
     match answered {
-        Some(Some(answered)) => answered,
-        Some(None) => Err((Error::Panicked, Blame::Entry)),
+        Some(Ok(answered)) => answered,
+        Some(Err(Panicked)) => Err((Error::Panicked, Blame::Entry)),
         None => Err((Error::TimedOut(time_allowed), Blame::Upstream)),
     }
 }

@@ -15,7 +15,7 @@ use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::expiry::Deadlines;
-use crate::guarded::{caught, within};
+use crate::guarded::{Panicked, caught, within};
 use crate::keep::Refresh;
 use crate::landing::{Answered, Order};
 use crate::pilot;
@@ -331,12 +331,12 @@ impl<S: FetchMany> Flight<S> {
         };
         match answers {
             None => self.land_all(|| (Error::TimedOut(time_allowed), Blame::Upstream)),
-            Some(None) => self.land_all(|| (Error::Panicked, Blame::Entry)),
-            Some(Some(Err(error))) => {
+            Some(Err(Panicked)) => self.land_all(|| (Error::Panicked, Blame::Entry)),
+            Some(Ok(Err(error))) => {
                 let (error, blame) = engine.failure(error);
                 self.land_all(|| (error.clone(), blame));
             }
-            Some(Some(Ok(answers))) => self.land_each(answers),
+            Some(Ok(Ok(answers))) => self.land_each(answers),
         }
     }
 

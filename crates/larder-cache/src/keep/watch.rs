@@ -12,7 +12,7 @@ use crate::crowd::Counted;
 use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::error::{Error, StreamFault};
-use crate::guarded::caught;
+use crate::guarded::{Panicked, caught};
 use crate::keep::Refresh;
 use crate::landing::{Answered, Order};
 use crate::pilot::{Look, Pilot};
@@ -181,9 +181,9 @@ async fn run<S: Watch>(
                 _ => return Ending::Unwanted,
             },
             ended = &mut stream => return match ended {
-                Some(Ok(ended)) => Ending::Ended(ended),
-                Some(Err(error)) => Ending::Failed(error),
-                None => Ending::Panicked,
+                Ok(Ok(ended)) => Ending::Ended(ended),
+                Ok(Err(error)) => Ending::Failed(error),
+                Err(Panicked) => Ending::Panicked,
             },
             () = heard.alarm.past(alarms) => {
                 if let Some(fault) = *lock(&heard.fault) {
