@@ -102,7 +102,7 @@ pub use keep::watch::{Change, Edit, Ended, Feed, Watch};
 pub use options::{Limits, Options, OutOfRange};
 pub use pace::Rate;
 pub use publisher::Publisher;
-pub use reply::{Origin, Reply};
+pub use reply::{Origin, Reason, Reply};
 pub use request::Request;
 pub use source::{Attempt, Blame, Fetched, Fresh, Removal, Source, Wait};
 pub use stats::{Keepers, Stats};

@@ -12,7 +12,7 @@ use crate::error::{Crowd, Error};
 use crate::get::Miss;
 use crate::guarded::within;
 use crate::pilot;
-use crate::reply::{Origin, Reply};
+use crate::reply::{Origin, Reason, Reply};
 use crate::request::{Newer, Request};
 use crate::rounds::Round;
 use crate::slots::Slot;
@@ -223,7 +223,7 @@ impl<S: Source> Cache<S> {
                 if verdict == Verdict::Expired {
                     return Err(error);
                 }
-                Ok(Reply::new(entry, now, Origin::Stale(Arc::new(error))))
+                Ok(Reply::new(entry, now, Origin::Stale(Reason::new(error))))
             }
         }
     }
@@ -244,7 +244,7 @@ impl<S: Source> Cache<S> {
                 let origin = if unchanged { Origin::Unchanged } else { Origin::Hit };
                 Ok(Reply::new(entry, now, origin))
             }
-            Verdict::Stale => Ok(Reply::new(entry, now, Origin::Stale(Arc::new(error)))),
+            Verdict::Stale => Ok(Reply::new(entry, now, Origin::Stale(Reason::new(error)))),
             Verdict::Expired => Err(error),
         }
     }

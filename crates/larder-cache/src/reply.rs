@@ -27,9 +27,15 @@ pub enum Origin {
     Miss,
     /// From memory: nothing newer than the [`min_index`](crate::Request::min_index) came in time.
     Unchanged,
-    /// From memory, no longer fresh enough, because of this error; a [`crate::Error`] of the cache.
-    Stale(Arc<dyn std::error::Error + Send + Sync>),
+    /// From memory, no longer fresh enough, for this reason.
+    Stale(Reason),
 }
+
+/// Why a value is stale: a [`crate::Error`] of the cache, whatever the type of its source's errors.
+///
+/// It is one word, so that the replies of hits, which have none, are small.
+#[derive(Clone)]
+pub struct Reason(Arc<Box<dyn std::error::Error + Send + Sync>>);
 
 impl<V> Reply<V> {
     pub(crate) fn new(entry: Entry<V>, at: Time, origin: Origin) -> Self {
@@ -58,9 +64,29 @@ impl<V> Reply<V> {
     /// Why the value is stale; `None` for a value that is as fresh as was asked for.
     pub fn error(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
         match &self.origin {
-            Origin::Stale(error) => Some(error.as_ref()),
+            Origin::Stale(reason) => Some(&**reason),
             Origin::Hit | Origin::Miss | Origin::Unchanged => None,
         }
+    }
+}
+
+impl Reason {
+    pub(crate) fn new(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Box::new(error)))
+    }
+}
+
+impl Deref for Reason {
+    type Target = dyn std::error::Error + Send + Sync;
+
+    fn deref(&self) -> &Self::Target {
+        &**self.0
+    }
+}
+
+impl fmt::Debug for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
     }
 }
 

@@ -167,12 +167,13 @@ const UNKNOWN: usize = usize::MAX;
 #[derive(Default)]
 struct Lane([AtomicU64; EVENTS]);
 
-/// The counters of one cache.
-pub(crate) struct Counters(Box<[Lane; LANES]>);
+/// The counters of one cache: 8 KiB, in place, because a pointer to them would be one more load in
+/// each hit.
+pub(crate) struct Counters([Lane; LANES]);
 
 impl Counters {
     pub(crate) fn new() -> Self {
-        Self(Box::new(std::array::from_fn(|_| Lane::default())))
+        Self(std::array::from_fn(|_| Lane::default()))
     }
 
     #[inline]

@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::error::{Crowd, Error, SubscribeError};
 use crate::keep::Refresh;
-use crate::reply::{Origin, Reply};
+use crate::reply::{Origin, Reason, Reply};
 use crate::request::Request;
 use crate::signal::Ticket;
 use crate::source::Source;
@@ -158,7 +158,7 @@ impl<S: Source> Subscription<S> {
         let now = self.interest.engine.clock.now();
         let value = entry.map(|entry| {
             let origin = match &error {
-                Some(error) => Origin::Stale(Arc::new(error.clone())),
+                Some(error) => Origin::Stale(Reason::new(error.clone())),
                 None => Origin::Miss,
             };
             Reply::new(entry, now, origin)
