@@ -55,6 +55,9 @@ struct State<T> {
 trait Letterbox<T>: Send + Sync {
     /// The next event, if there is one; then it is to be looked into again.
     fn open(self: Arc<Self>) -> Option<Event<T>>;
+
+    /// Ends the subscription, which others may still hold: its topic by a waker, and its notification.
+    fn shut(&self);
 }
 
 /// A subscription whose waker puts it on the desk.
@@ -213,8 +216,7 @@ where
     F: Fn(Update<S::Value, S::Error>) -> T + Send + Sync + 'static,
 {
     fn end(self: &Arc<Self>) {
-        let subscription = lock(&self.subscription).take();
-        drop(subscription);
+        self.shut();
         let Some(desk) = self.desk.upgrade() else { return };
         let held = lock(&desk.state).held.remove(&self.address());
         drop(held);
@@ -252,6 +254,11 @@ where
             Poll::Pending => None,
         }
     }
+
+    fn shut(&self) {
+        let subscription = lock(&self.subscription).take();
+        drop(subscription);
+    }
 }
 
 impl<S, T, F> Wake for Slip<S, T, F>
@@ -281,6 +288,7 @@ impl<T> Drop for Inbox<T> {
         let gone = (std::mem::take(&mut state.ready), std::mem::take(&mut state.held));
         drop(state);
         // Ending a subscription takes other locks.
+        gone.1.values().for_each(|letterbox| letterbox.shut());
         drop(gone);
         self.desk.arrived.leave(&mut self.ticket);
     }

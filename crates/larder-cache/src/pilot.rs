@@ -128,11 +128,14 @@ impl<S: Source> Pilot<S> {
             // A batch has this key; it raises the beacon when it lands.
             return Step::Rest(self.look(Time::MAX));
         }
+        // Before the situation: the last subscription goes, and the upstream comes back, without this
+        // lock. What changes after it was looked at must be past the version that was seen.
+        let look = self.look(Time::MAX);
         let previous = engine.previous(&self.key, Some(slot));
         let standing = engine.standing(&self.key);
         self.take_place(slot);
         let situation = self.situation(slot, previous.as_ref(), &standing, now);
-        let look = self.look(idle_at(&situation));
+        let look = Look { until: idle_at(&situation), ..look };
         match decide(&situation, now) {
             Next::Fetch => match engine.upstream.enter(now) {
                 Ok(()) => {
@@ -242,7 +245,14 @@ impl<S: Source> Pilot<S> {
         self.done = true;
         self.set_counted(Counted::Neither);
         self.disconnect();
-        aftermath.ended(shard.remove_entry(&self.key));
+        let mut ended = shard.remove_entry(&self.key);
+        if let Some((_, slot)) = &mut ended
+            && self.engine.tasks.is_closing()
+        {
+            // Whoever shuts the cache may get to this shard only now, and would find nobody here.
+            slot.release(&Error::Closed, aftermath);
+        }
+        aftermath.ended(ended);
         Step::Land
     }
 
@@ -333,10 +343,12 @@ impl<S: Source> Pilot<S> {
         let mut shard = engine.slots.shard(&self.key);
         let slot = shard.get_mut(&self.key).filter(|slot| !slot.rounds.is_to_be_cut())?;
         let now = engine.clock.now();
+        // First, as in `plan_in`.
+        let look = self.look(Time::MAX);
         let previous = engine.previous(&self.key, Some(slot));
         let situation = self.situation(slot, previous.as_ref(), &Standing::default(), now);
         let idle_at = idle_at(&situation);
-        (idle_at > now).then(|| self.look(idle_at))
+        (idle_at > now).then_some(Look { until: idle_at, ..look })
     }
 
     /// Waits until there is reason to ask whether the fetch is still wanted.
@@ -431,8 +443,7 @@ impl<S: Source> Drop for Pilot<S> {
         let mut shard = self.engine.slots.shard(&self.key);
         let mut ended = shard.remove_entry(&self.key);
         if let Some((_, slot)) = &mut ended {
-            slot.rounds.end().for_each(|round| aftermath.tell(round, &Err(error.clone())));
-            aftermath.wake(slot.topic.close());
+            slot.release(&error, &mut aftermath);
         }
         self.disconnect();
         drop(shard);

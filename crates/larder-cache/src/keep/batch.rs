@@ -324,7 +324,9 @@ impl<S: Source> Flight<S> {
                 if wanted && !engine.tasks.is_closing() {
                     orphan = Some(Arc::clone(&slot.topic));
                 } else {
-                    slot.rounds.end().for_each(|round| aftermath.tell(round, &Err(Error::Closed)));
+                    // If anybody waits, the cache is closing; then whoever shuts it may get to this
+                    // shard only now, and would find nobody here.
+                    slot.release(&Error::Closed, &mut aftermath);
                     aftermath.ended(shard.remove_entry(&key));
                 }
             }
