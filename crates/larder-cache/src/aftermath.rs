@@ -76,8 +76,7 @@ impl<S: Source> Aftermath<S> {
     pub(crate) fn end_slot(&mut self, shard: &mut Shard<S>, key: &S::Key, error: &Error<S::Error>) {
         let mut ended = shard.remove_entry(key);
         if let Some((_, slot)) = &mut ended {
-            slot.rounds.end().for_each(|round| self.tell(round, &Err(error.clone())));
-            self.wake(slot.topic.close());
+            slot.release(error, self);
         }
         self.ended(ended);
     }

@@ -359,10 +359,7 @@ impl<S: Source> Engine<S> {
         let mut aftermath = Aftermath::new();
         self.slots.each_shard(|shard| {
             for slot in shard.values_mut() {
-                aftermath.wake(slot.topic.close());
-                for round in slot.rounds.end() {
-                    aftermath.tell(round, &Err(Error::Closed));
-                }
+                slot.release(&Error::Closed, &mut aftermath);
             }
         });
         for (key, entry) in self.store.clear() {

@@ -215,8 +215,7 @@ where
     F: Fn(Update<S::Value, S::Error>) -> T + Send + Sync + 'static,
 {
     fn end(self: &Arc<Self>) {
-        let subscription = lock(&self.subscription).take();
-        drop(subscription);
+        self.shut();
         let Some(desk) = self.desk.upgrade() else { return };
         let held = lock(&desk.state).held.remove(&self.address());
         drop(held);
@@ -233,11 +232,6 @@ where
     T: Send + 'static,
     F: Fn(Update<S::Value, S::Error>) -> T + Send + Sync + 'static,
 {
-    fn shut(&self) {
-        let subscription = lock(&self.subscription).take();
-        drop(subscription);
-    }
-
     fn open(self: Arc<Self>) -> Option<Event<T>> {
         // Before the look, so that what is posted after it puts the slip on the desk again.
         self.queued.store(false, Ordering::Release);
@@ -258,6 +252,11 @@ where
             }
             Poll::Pending => None,
         }
+    }
+
+    fn shut(&self) {
+        let subscription = lock(&self.subscription).take();
+        drop(subscription);
     }
 }
 

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use crate::aftermath::Aftermath;
 use crate::crowd::Place;
 use crate::engine::Outcome;
+use crate::error::Error;
 use crate::rounds::Rounds;
 use crate::source::Source;
 use crate::sync::{Mutex, MutexGuard, lock};
@@ -61,5 +63,11 @@ impl<S: Source> Slot<S> {
     pub(crate) fn new() -> Self {
         let topic = Arc::new(Topic::default());
         Self { rounds: Rounds::default(), topic, keeper: None, seat: None, has_no_pilot: false }
+    }
+
+    /// Releases everyone who waits for this key: callers with `error`, subscribers with the end.
+    pub(crate) fn release(&mut self, error: &Error<S::Error>, aftermath: &mut Aftermath<S>) {
+        aftermath.wake(self.topic.close());
+        self.rounds.end().for_each(|round| aftermath.tell(round, &Err(error.clone())));
     }
 }

@@ -171,7 +171,10 @@ impl<V, E> Topic<V, E> {
 
     /// Tells everyone that nothing will come any more.
     pub(crate) fn close(&self) -> Wakers {
-        lock(&self.board).closed = true;
+        let mut board = lock(&self.board);
+        if std::mem::replace(&mut board.closed, true) {
+            return Wakers::default();
+        }
         self.posted.raise()
     }
 
@@ -208,7 +211,8 @@ impl<V, E> Topic<V, E> {
     /// that is still kept.
     pub(crate) fn read(&self, seen: u64, each: bool) -> Option<Unread<V, E>> {
         let board = lock(&self.board);
-        let version = self.posted.version();
+        // The closing is no news.
+        let version = self.posted.version() - u64::from(board.closed);
         let unread = version.checked_sub(seen).filter(|unread| *unread > 0)?;
         let kept = board.backlog.len() as u64;
         if each && kept > 0 {
@@ -321,6 +325,35 @@ mod tests {
         let known = || News { entry: Some(entry(7)), error: None };
         let seen = topic.enter(Duration::MAX, 0, known);
         assert_eq!(*topic.read(seen, false).unwrap().news.entry.unwrap().value(), 7);
+    }
+
+    #[test]
+    fn what_was_known_before_is_kept_for_who_wants_each() {
+        let known = || News { entry: Some(entry(7)), error: None };
+        let alone: Numbers = Topic::default();
+        let seen = alone.enter(Duration::MAX, 3, known);
+        drop(alone.post_value(&entry(8)));
+        let unread = alone.read(seen, true).unwrap();
+        assert_eq!((*unread.news.entry.unwrap().value(), unread.missed), (7, 0));
+
+        let shared: Numbers = Topic::default();
+        shared.enter(Duration::MAX, 0, known);
+        let seen = shared.enter(Duration::MAX, 3, known);
+        drop(shared.post_value(&entry(8)));
+        let unread = shared.read(seen, true).unwrap();
+        assert_eq!((*unread.news.entry.unwrap().value(), unread.missed), (7, 0));
+    }
+
+    #[test]
+    fn the_end_wakes_everyone_and_is_no_news() {
+        let topic = topic(3);
+        drop(topic.post_value(&entry(1)));
+        let version = topic.posted.version();
+        drop(topic.close());
+        drop(topic.close());
+        assert_eq!(topic.posted.version(), version + 1);
+        assert_eq!(values(&topic, true), [(1, 0)]);
+        assert!(topic.read(version, true).is_none() && topic.read(version, false).is_none());
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use larder_cache::{Cache, Fresh, Options, Origin, Refresh, Request};
+use larder_cache::{Cache, Fresh, Inbox, Options, Origin, Refresh, Request};
 use support::{Counted, secs};
 
 /// A cache over an owner whose clock is tokio's paused one.
@@ -78,4 +78,20 @@ async fn a_populated_cache_goes_on_from_there() {
     assert_eq!(*subscription.changed().await.unwrap().value.unwrap(), 1);
     tokio::time::sleep(secs(1)).await;
     assert_eq!(owner.last_wait(), Some(owner.index()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inbox_that_is_dropped_ends_its_subscriptions_whoever_holds_their_notifications() {
+    let owner = Counted::new(1);
+    let cache = blocking(&owner);
+    let mut inbox = Inbox::new();
+    let one = cache.notify(&1, &Request::DEFAULT, "one", &inbox, |_| ()).unwrap();
+    cache.notify(&2, &Request::DEFAULT, "two", &inbox, |_| ()).unwrap().keep();
+    inbox.recv().await;
+    inbox.recv().await;
+    // A look that finds nothing leaves wakers behind, which hold the subscriptions as well.
+    tokio::time::timeout(secs(1), inbox.recv()).await.unwrap_err();
+    drop(inbox);
+    assert_eq!(cache.stats().subscriptions, 0);
+    drop(one);
 }
