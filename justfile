@@ -16,6 +16,10 @@ check:
 test:
     cargo test
 
+# Interleave the cache's tasks in some hundred thousand ways
+interleavings:
+    RUSTFLAGS="--cfg shuttle" cargo test -p larder-cache --test interleavings --profile interleavings
+
 # Build the documentation
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps

@@ -1,14 +1,16 @@
 //! The bounded store: `quick_cache` (S3-FIFO-like, sharded) behind the few calls that the engine needs.
+//!
+//! Its locks are not those of [`crate::sync`], as some are locked while `quick_cache` holds its own: in
+//! the interleaving tests nobody goes on while a call of the store is under way.
 
 use std::cell::{Cell, RefCell};
 use std::hash::Hash;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
-
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
 
 /// The part of a shard that a single value may fill; the rest is for newcomers on probation.
 const HOT_ALLOCATION: f64 = 0.97;
@@ -196,6 +198,11 @@ impl<K: Hash + Eq + Clone, T: Weighted> Notes<K, T> {
 )]
 fn heaviest(shard_capacity: u64) -> u64 {
     ((shard_capacity as f64 * HOT_ALLOCATION) as u64).max(1)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What panics under these locks is an author's `Hash` or `Eq`, which leaves them whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Clone)]

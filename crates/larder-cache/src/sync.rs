@@ -2,7 +2,10 @@
 //! that runs in a program.
 //!
 //! Built with `--cfg shuttle`, they are shuttle's, which picks at every one of them who goes on; a sleep
-//! then lasts for as many turns as shuttle likes.
+//! then lasts for as many turns as shuttle likes, or for ever if it is one of a day or more. Nobody goes
+//! on within what does not come from here: a call of the store, an entry's freshness and its counter of
+//! references, the clock, the statistics. No waiter waits for any of those. All atomics count as
+//! sequentially consistent.
 
 use std::future::Future;
 use std::sync::PoisonError;
@@ -52,8 +55,9 @@ impl Spawner {
         Self {}
     }
 
+    #[expect(clippy::unused_self, reason = "a runtime's handle is used")]
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        shuttle::future::spawn(future).detach();
+        drop(shuttle::future::spawn(future));
     }
 }
 
@@ -71,9 +75,12 @@ pub(crate) fn sleep(duration: Duration) -> Sleep {
 }
 
 #[cfg(shuttle)]
-pub(crate) fn sleep(_: Duration) -> Sleep {
+pub(crate) fn sleep(duration: Duration) -> Sleep {
     use shuttle::rand::Rng;
-    Box::pin(async {
+    Box::pin(async move {
+        if duration >= Duration::from_secs(86_400) {
+            std::future::pending::<()>().await;
+        }
         while shuttle::rand::thread_rng().gen_bool(0.7) {
             yield_now().await;
         }
