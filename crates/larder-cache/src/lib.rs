@@ -7,12 +7,15 @@
 //!    it with its age. No lock is held, nothing is allocated, no task is woken.
 //! 2. **Join.** Otherwise join the one *flight* for this key, starting it if there is none. A flight is
 //!    its own task: a caller that gives up cancels nobody.
-//! 3. **Fetch.** The flight asks the [`Source`], within a time-out and a back-off that belongs to the
-//!    entry, so that impatient callers cannot bypass it.
+//! 3. **Fetch.** The flight asks the [`Source`], within a time-out, a [rate limit](Rate) and a
+//!    [back-off](Backoff) that belongs to the entry, so that impatient callers cannot bypass it. While
+//!    the [`Upstream`] behind the source is down, one look a second is all that it gets.
 //! 4. **Publish.** A value is published whole or not at all, with its index, and everyone waiting is
-//!    released on every path: success, failure, time-out, shutdown, panic.
-//! 5. **Keep.** An entry stays for as long as there is room for it, and is fresh for as long as the
-//!    cache and the source say.
+//!    released on every path: success, failure, time-out, eviction, shutdown, panic.
+//! 5. **Keep.** While somebody is interested, a [subscriber](Subscription), a caller who
+//!    [waits for an index](Request::min_index), or a read within the [idle time](Options::idle), the
+//!    flight stays on as the entry's *keeper*, and keeps it fresh in the way that the source supports:
+//!    see [`Refresh`].
 //! 6. **Endure.** When the source fails, the last good value is served with its real age and the error
 //!    beside it, as long as the caller's and the entry's staleness bounds allow. Then, and only then,
 //!    an error.
@@ -50,6 +53,32 @@
 //! # Ok(())
 //! # }
 //! ```
+
+//!
+//! # Ways of staying fresh
+//!
+//! | [`Refresh`] | the source | a value's age | example |
+//! | --- | --- | --- | --- |
+//! | `OnDemand` | answers | grows up to the ttl | `examples/http_origin.rs` |
+//! | `Poll` | answers | grows up to the period | `examples/subscription.rs` |
+//! | `Blocking` | waits until its index has changed | none, while the source is reached | `examples/blocking_query.rs` |
+//! | `Watch` | is a stream of changes: [`Watch`] | none, while the stream lives | `examples/watch.rs` |
+//! | `Batch` | answers about many keys: [`FetchMany`] | grows up to the period | |
+//! | `Pushed` | is fed into a [`Publisher`] | none, while the publisher is in contact | |
+//!
+//! # Who is told
+//!
+//! [`Cache::subscribe`] gives a handle on one key: its latest value costs less than a lookup, and its
+//! changes can be awaited. [`Cache::notify`] tells the changes of many keys, of several caches too, into
+//! one [`Inbox`]; [`Cache::notify_with`] tells them to a function. All of a key's subscribers share one
+//! keeper, and none of them can hold it up.
+//!
+//! # Bounds
+//!
+//! The weight of the entries ([`Options::capacity`], or a [`Budget`] of several caches), fetches,
+//! waiters, keepers and subscriptions ([`Limits`]), time ([`Options::fetch_timeout`]), and how long what
+//! nobody reads is kept ([`Options::idle`]). [`Cache::close`] releases everyone and joins every task.
+//! [`Source::removed`] hears of everything that leaves, and why.
 
 mod aftermath;
 mod backoff;
