@@ -58,6 +58,8 @@ pub(crate) struct Engine<S: Source> {
     pub(crate) follow: Option<Follow<S>>,
     /// How to enlist a key for batches, if they are the way of refreshing.
     pub(crate) enlist: Option<Enlist<S::Key>>,
+    /// As the source says, asked once: nothing of the source's runs under a lock.
+    pub(crate) vouches_while_waiting: bool,
     /// There is a publisher.
     pub(crate) published: AtomicBool,
     pub(crate) rate: Mutex<Option<Rate>>,
@@ -103,7 +105,6 @@ impl<S: Source> Engine<S> {
         let ticker = owns_tick.then(|| Ticker::start_unless_modelled(clock.clone())).flatten();
         let limits = options.limits;
         Self {
-            source,
             store: Store::new(options.capacity, options.expected_entries, options.ghost_allocation),
             troubles: Notes::new(limits.troubles),
             paces: Notes::new(limits.troubles),
@@ -121,12 +122,14 @@ impl<S: Source> Engine<S> {
             },
             follow: capabilities.follow,
             enlist: capabilities.enlist,
+            vouches_while_waiting: source.vouches_while_waiting(),
             published: AtomicBool::new(false),
             rate: Mutex::new(options.rate),
             ticker: Mutex::new(ticker),
             dice: RandomState::default(),
             clock,
             options,
+            source,
         }
     }
 

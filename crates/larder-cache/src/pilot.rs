@@ -4,6 +4,8 @@
 //! What to do next is decided by [`decide`], under the lock of the key's shard, together with whatever
 //! the decision changes there; the pilot only does it and asks again.
 
+mod outlook;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::error::Error;
 use crate::guarded::{Panicked, caught, within};
-use crate::keep::{Next, Situation, decide, idle_at};
+use crate::keep::{Next, decide, idle_at};
 use crate::landing::{Answered, Order};
 use crate::slots::{Shard, Slot};
 use crate::source::{Attempt, Blame, Removal, Source};
@@ -23,6 +25,8 @@ use crate::sync::{sleep, yield_now};
 use crate::tasks::Live;
 use crate::topic::Topic;
 use crate::trouble::Trouble;
+
+use self::outlook::Value;
 
 /// Flies a key: owned by the key's task. However the task ends, its drop releases who waits.
 pub(crate) struct Pilot<S: Source> {
@@ -127,12 +131,13 @@ impl<S: Source> Pilot<S> {
             return self.retire(shard, aftermath);
         }
         let now = engine.clock.now();
-        let previous = engine.previous(&self.key, Some(slot));
+        let value = Value::of(&engine, &self.key, slot);
         // The last holder may be this one by the time that it is dropped.
-        aftermath.hold(previous.clone());
+        aftermath.hold(value.stored.clone());
+        aftermath.hold(value.previous.clone());
         let trouble = engine.trouble(&self.key);
         self.take_place(slot);
-        let situation = self.situation(slot, previous.as_ref(), trouble.as_ref(), now);
+        let situation = self.situation(slot, &value, trouble.as_ref(), now);
         let look = Look { until: idle_at(&situation), ..look };
         let next = decide(&situation, now);
         if next.asks() && engine.upstream.enter(now).is_err() {
@@ -140,6 +145,7 @@ impl<S: Source> Pilot<S> {
             return self.plan_in(shard, aftermath);
         }
         self.count(slot, trouble.as_ref(), next == Next::Park);
+        let previous = value.previous;
         match next {
             Next::Fetch => {
                 self.relist_at = None;
@@ -149,7 +155,7 @@ impl<S: Source> Pilot<S> {
             }
             Next::Park => {
                 if let Some(entry) = &previous
-                    && engine.source.vouches_while_waiting()
+                    && engine.vouches_while_waiting
                 {
                     entry.connect();
                 }
@@ -186,74 +192,6 @@ impl<S: Source> Pilot<S> {
         slot.rounds.begin(parked);
         self.engine.count_pace(&self.key, previous.as_ref(), now);
         Order { previous, began_at: now, parked }
-    }
-
-    fn situation(
-        &self,
-        slot: &Slot<S>,
-        previous: Option<&Entry<S::Value>>,
-        trouble: Option<&Trouble<S::Error>>,
-        now: Time,
-    ) -> Situation {
-        let engine = &*self.engine;
-        let recovered_at = engine.upstream.recovered_at();
-        let absent_since = match trouble {
-            Some(Trouble::Absent { since, .. }) => Some(*since),
-            _ => None,
-        };
-        // After a failure the next fetch does not wait at the source: its answer is the sign of life.
-        let failing = trouble.and_then(Trouble::failing);
-        let alive = failing.is_none_or(|failing| matches!(failing.error, Error::NoIndex));
-        let confirmed_at = previous.map(|entry| entry.vouched_at(now)).or(absent_since);
-        let stored = engine.store.peek(&self.key);
-        let salt = confirmed_at.map_or(0, Time::as_millis);
-        Situation {
-            asked: slot.rounds.is_asked(),
-            interested: slot.topic.is_interesting(),
-            has_place: slot.keeper.is_some(),
-            refresh: engine.options.refresh,
-            max_age: slot.topic.max_age(),
-            idle: engine.options.idle,
-            confirmed_at,
-            can_wait: alive && previous.is_some_and(|entry| entry.source_index() > 0),
-            read_at: stored.as_ref().map(|entry| entry.read_at()),
-            stored: stored.is_some(),
-            landed_at: self.landed_at,
-            relist_at: self.relist_at,
-            rests_until: trouble
-                .map_or(Time::ZERO, |trouble| trouble.rests_until(recovered_at))
-                .max(self.turn_after_recovery(confirmed_at, recovered_at)),
-            paced_until: engine.paced_until(&self.key, previous, now),
-            closed_until: engine.upstream.closed_until(now),
-            dice: u16::try_from(engine.throw_dice(&self.key, salt) >> 48).unwrap_or(0),
-        }
-    }
-
-    /// When this key is asked for again after its upstream was down: all keys that had to wait for that
-    /// are spread over a second.
-    fn turn_after_recovery(&self, confirmed_at: Option<Time>, recovered_at: Option<Time>) -> Time {
-        match recovered_at {
-            Some(back) if confirmed_at.is_none_or(|confirmed_at| confirmed_at < back) => {
-                let dice = self.engine.throw_dice(&self.key, back.as_millis());
-                back.after(Duration::from_millis(dice % 1000))
-            }
-            _ => Time::ZERO,
-        }
-    }
-
-    /// While the upstream is down, one look a second is enough for all keepers together: the more there
-    /// are, the longer each rests. When it is back, they are woken.
-    fn spread(&self, until: Time, situation: &Situation) -> Time {
-        if situation.asked || situation.closed_until != Some(until) {
-            return until;
-        }
-        let turns = (self.engine.crowds.keepers.taken() / 8).max(1);
-        let turn = self.engine.throw_dice(&self.key, until.as_millis()) % turns;
-        until.after(Duration::from_secs(turn))
-    }
-
-    fn may_stay(&self, slot: &Slot<S>) -> bool {
-        self.engine.options.refresh.keeps_what_is_read() || slot.topic.is_interesting()
     }
 
     /// A pilot that may stay needs one of the places for keepers.
@@ -371,12 +309,12 @@ impl<S: Source> Pilot<S> {
         let engine = &*self.engine;
         let look = self.look(Time::MAX);
         // Declared before the guard, so dropped after it: it may be the last holder by then.
-        let previous;
+        let value;
         let mut shard = engine.slots.shard(&self.key);
         let slot = shard.get_mut(&self.key).filter(|slot| !slot.rounds.is_to_be_cut())?;
         let now = engine.clock.now();
-        previous = engine.previous(&self.key, Some(slot));
-        let situation = self.situation(slot, previous.as_ref(), None, now);
+        value = Value::of(engine, &self.key, slot);
+        let situation = self.situation(slot, &value, None, now);
         let idle_at = idle_at(&situation);
         (idle_at > now).then_some(Look { until: idle_at, ..look })
     }
