@@ -36,35 +36,36 @@ impl<S: Source> Engine<S> {
         previous: Option<&Entry<S::Value>>,
         now: Time,
     ) -> Time {
-        let pace =
-            self.rate().and_then(|rate| Some(self.pace(key, previous, rate, now)?.next(rate)));
-        pace.unwrap_or(Time::ZERO)
+        let pace = self.pace(key, previous, now);
+        pace.map_or(Time::ZERO, |(pace, rate)| pace.next(rate))
     }
 
     /// Counts a fetch against the key's rate limit. A key that was not fetched lately is not remembered:
     /// most keys are never fetched twice within a second.
     pub(crate) fn count_pace(&self, key: &S::Key, previous: Option<&Entry<S::Value>>, now: Time) {
-        if let Some(rate) = self.rate()
-            && let Some(pace) = self.pace(key, previous, rate, now)
-        {
+        if let Some((pace, rate)) = self.pace(key, previous, now) {
             drop(self.paces.insert(key, pace.fetched(rate, now)));
         }
     }
 
-    /// What a key owes. If that is not remembered, one fetch: that of the value that there is, or one
-    /// that failed; or nothing.
+    /// What a key owes, and at which rate it earns. If that is not remembered, one fetch: that of the value
+    /// that there is, or one that failed; or nothing.
     fn pace(
         &self,
         key: &S::Key,
         previous: Option<&Entry<S::Value>>,
-        rate: Rate,
         now: Time,
-    ) -> Option<Pace> {
-        self.paces.peek(key).or_else(|| {
-            let before = previous.map(|entry| entry.vouched_at(now));
-            let before = before.or_else(|| self.troubles.contains(key).then_some(now))?;
-            let lately = now.since(before) < rate.memory();
-            lately.then(|| Pace::default().fetched(rate, before))
-        })
+    ) -> Option<(Pace, Rate)> {
+        let pace = self.paces.peek(key);
+        let before = previous.map(|entry| entry.vouched_at(now));
+        let before = before.or_else(|| self.troubles.contains(key).then_some(now));
+        if pace.is_none() && before.is_none() {
+            // A cold key, as most that are missed: the rate does not matter.
+            return None;
+        }
+        let rate = self.rate()?;
+        let lately = before.filter(|before| now.since(*before) < rate.memory());
+        let pace = pace.or_else(|| Some(Pace::default().fetched(rate, lately?)))?;
+        Some((pace, rate))
     }
 }

@@ -185,6 +185,9 @@ impl<V, E> Topic<V, E> {
 
     /// The last value that was posted.
     pub(crate) fn entry(&self) -> Option<Entry<V>> {
+        if !self.is_interesting() {
+            return None;
+        }
         lock(&self.board).latest.entry.clone()
     }
 

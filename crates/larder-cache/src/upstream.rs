@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Time};
 use crate::signal::{Signal, Wakers};
-use crate::sync::{Mutex, lock};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
 
 /// So many failures in a row, of whichever keys, mean that an upstream is down.
 const FAILURES: u32 = 3;
@@ -28,9 +28,15 @@ pub struct Upstream(Arc<Shared>);
 struct Shared {
     clock: Clock,
     health: Mutex<Health>,
+    /// The last word of the upstream was a success: there is nothing to look up in its health.
+    well: AtomicBool,
+    /// When the upstream came back last.
+    recovered_ms: AtomicU64,
     /// Rises when the upstream comes back.
     back: Signal,
 }
+
+const NEVER: u64 = u64::MAX;
 
 /// Pure: `now` is an argument.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -38,14 +44,14 @@ struct Health {
     failures: u32,
     down_since: Option<Time>,
     next_probe: Time,
-    recovered_at: Option<Time>,
 }
 
 impl Upstream {
     /// An upstream that is up, for caches that live by `clock`.
     pub fn new(clock: Clock) -> Self {
         let (health, back) = (Mutex::new(Health::default()), Signal::default());
-        Self(Arc::new(Shared { clock, health, back }))
+        let (well, recovered_ms) = (AtomicBool::new(true), AtomicU64::new(NEVER));
+        Self(Arc::new(Shared { clock, health, well, recovered_ms, back }))
     }
 
     /// For how long the upstream has been down; `None` if it is up.
@@ -60,26 +66,51 @@ impl Upstream {
 
     /// When a fetch may begin, if not now. Takes no turn.
     pub(crate) fn closed_until(&self, now: Time) -> Option<Time> {
+        if self.is_well() {
+            return None;
+        }
         lock(&self.0.health).closed_until(now)
     }
 
     /// Lets a fetch begin, or says when to come again. While the upstream is down, who is let in is
     /// the probe.
     pub(crate) fn enter(&self, now: Time) -> Result<(), Time> {
+        if self.is_well() {
+            return Ok(());
+        }
         lock(&self.0.health).enter(now)
     }
 
     pub(crate) fn succeeded(&self, now: Time) -> Wakers {
-        let recovered = lock(&self.0.health).succeeded(now);
+        if self.is_well() {
+            return Wakers::default();
+        }
+        let mut health = lock(&self.0.health);
+        let recovered = health.succeeded();
+        if recovered {
+            self.0.recovered_ms.store(now.as_millis(), Ordering::Release);
+        }
+        // Under the lock, as in `failed`: the last to hold it has the last word.
+        self.0.well.store(true, Ordering::Release);
+        drop(health);
         if recovered { self.0.back.raise() } else { Wakers::default() }
     }
 
     pub(crate) fn failed(&self, now: Time) {
-        lock(&self.0.health).failed(now);
+        let mut health = lock(&self.0.health);
+        health.failed(now);
+        self.0.well.store(false, Ordering::Release);
     }
 
     pub(crate) fn recovered_at(&self) -> Option<Time> {
-        lock(&self.0.health).recovered_at
+        match self.0.recovered_ms.load(Ordering::Acquire) {
+            NEVER => None,
+            millis => Some(Time::from_millis(millis)),
+        }
+    }
+
+    fn is_well(&self) -> bool {
+        self.0.well.load(Ordering::Acquire)
     }
 
     /// Rises when the upstream comes back.
@@ -104,13 +135,9 @@ impl Health {
     }
 
     /// Says whether it was down until now.
-    fn succeeded(&mut self, now: Time) -> bool {
+    fn succeeded(&mut self) -> bool {
         self.failures = 0;
-        let was_down = self.down_since.take().is_some();
-        if was_down {
-            self.recovered_at = Some(now);
-        }
-        was_down
+        self.down_since.take().is_some()
     }
 
     fn failed(&mut self, now: Time) {
@@ -148,16 +175,16 @@ mod tests {
         for now in 0..10 {
             health.failed(at(now));
             health.failed(at(now));
-            assert!(!health.succeeded(at(now)));
+            assert!(!health.succeeded());
         }
-        assert_eq!((health.enter(at(11)), health.recovered_at), (Ok(()), None));
+        assert_eq!(health.enter(at(11)), Ok(()));
     }
 
     #[test]
-    fn the_first_success_opens_it_and_is_remembered() {
+    fn the_first_success_opens_it() {
         let mut health = Health::default();
         (0..3).for_each(|now| health.failed(at(now)));
-        assert!(health.succeeded(at(500)));
-        assert_eq!((health.enter(at(501)), health.recovered_at), (Ok(()), Some(at(500))));
+        assert!(health.succeeded());
+        assert_eq!(health.enter(at(501)), Ok(()));
     }
 }

@@ -41,6 +41,7 @@ impl<S: Source> Pilot<S> {
     ) -> Situation {
         let engine = &*self.engine;
         let previous = value.previous.as_ref();
+        let interested = slot.topic.is_interesting();
         let recovered_at = engine.upstream.recovered_at();
         let absent_since = match trouble {
             Some(Trouble::Absent { since, .. }) => Some(*since),
@@ -53,10 +54,10 @@ impl<S: Source> Pilot<S> {
         let salt = confirmed_at.map_or(0, Time::as_millis);
         Situation {
             asked: slot.rounds.is_asked(),
-            interested: slot.topic.is_interesting(),
+            interested,
             has_place: slot.keeper.is_some(),
             refresh: engine.options.refresh,
-            max_age: slot.topic.max_age(),
+            max_age: interested.then(|| slot.topic.max_age()).flatten(),
             idle: engine.options.idle,
             confirmed_at,
             can_wait: alive && previous.is_some_and(|entry| entry.source_index() > 0),
