@@ -219,6 +219,8 @@ impl<S: Source> Cache<S> {
         let mut keys = std::collections::HashSet::new();
         engine.slots.each_shard(|shard| keys.extend(shard.keys().cloned()));
         keys.extend(engine.store.keys());
+        // An absence is forgotten as well.
+        keys.extend(engine.troubles.keys());
         keys.into_iter().filter(|key| chosen(key) && self.invalidate(key)).count()
     }
 

@@ -199,7 +199,8 @@ impl<S: Source> Engine<S> {
         match self.store.insert(key, Entry::clone(entry)) {
             Admission::Admitted(gone) => {
                 for (other, old) in gone {
-                    let replaced = other == *key;
+                    // The store may have no room for the newcomer itself.
+                    let replaced = other == *key && !Entry::ptr_eq(&old, entry);
                     let cause = if replaced { Removal::Replaced } else { Removal::Evicted };
                     if !replaced {
                         self.counters.count(Event::Eviction);
@@ -288,12 +289,9 @@ impl<S: Source> Engine<S> {
     ) -> bool {
         let slot = shard.get_mut(key);
         if let Some(slot) = &slot {
-            // Held until the aftermath, so as not to be dropped under the lock.
-            if let Some(entry) = slot.topic.forget()
-                && !self.store.contains(key)
-            {
-                aftermath.removed(key.clone(), entry, cause);
-            }
+            // Held until the aftermath, so as not to be dropped under the lock. If only subscribers still
+            // had it, the listener was told when it left the store.
+            aftermath.hold(slot.topic.forget());
         }
         self.advance(key, slot, aftermath);
         let Some((key, entry)) = self.store.remove(key) else { return false };

@@ -98,6 +98,8 @@ impl<S: Source> Cache<S> {
                 let age = Duration::from_millis(entry.freshness().age_ms(at));
                 // The landing has read the exact time a moment ago.
                 let now = self.engine.clock.coarse();
+                // It follows a value that may have been read long ago.
+                entry.touch(now);
                 Ok((Reply::new(entry, now, Origin::Miss), age))
             }
         }
@@ -237,7 +239,12 @@ impl<S: Source> Cache<S> {
         }
         let Some(entry) = engine.store.get(key) else { return Err(error) };
         let now = engine.clock.now();
-        match judge(entry.freshness(), request, engine.options.stale_if_error, now) {
+        let verdict = judge(entry.freshness(), request, engine.options.stale_if_error, now);
+        if verdict != Verdict::Expired {
+            // Or else what is read all through a long outage would leave as idle.
+            entry.touch(now);
+        }
+        match verdict {
             Verdict::Fresh => {
                 let unchanged = engine.options.refresh.can_park()
                     && request.newer.is_some_and(|newer| entry.index() <= newer.min_index);

@@ -123,9 +123,12 @@ impl<K: Hash + Eq + Clone, T: Weighted> Store<K, T> {
     pub(crate) fn resize(&self, capacity: u64) -> Vec<(K, T)> {
         let _resizing = lock(&self.resizing);
         RESIZING.set(true);
+        let before = self.cache.shard_capacity();
         self.cache.set_capacity(capacity);
         RESIZING.set(false);
-        self.heaviest.store(heaviest(self.cache.shard_capacity()), Ordering::Relaxed);
+        let heaviest = self.heaviest.load(Ordering::Relaxed);
+        let heaviest = rescaled(heaviest, before, self.cache.shard_capacity());
+        self.heaviest.store(heaviest, Ordering::Relaxed);
         std::mem::take(&mut *lock(&self.sink))
     }
 
@@ -189,6 +192,10 @@ impl<K: Hash + Eq + Clone, T: Weighted> Notes<K, T> {
     pub(crate) fn retain(&self, wanted: impl Fn(&T) -> bool) -> Vec<(K, T)> {
         self.store.retain(wanted)
     }
+
+    pub(crate) fn keys(&self) -> Vec<K> {
+        if self.is_used() { self.store.keys() } else { Vec::new() }
+    }
 }
 
 /// As `quick_cache` reckons it: beyond this it drops a newcomer without a word.
@@ -200,6 +207,19 @@ impl<K: Hash + Eq + Clone, T: Weighted> Notes<K, T> {
 )]
 fn heaviest(shard_capacity: u64) -> u64 {
     ((shard_capacity as f64 * HOT_ALLOCATION) as u64).max(1)
+}
+
+/// The heaviest after a change of a shard's capacity. The store scales what it has, and rounds down each
+/// time: in a shard of few units that adds up.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_truncation,
+    reason = "the store computes it so, and the two must agree"
+)]
+fn rescaled(heaviest: u64, before: u64, after: u64) -> u64 {
+    let part = heaviest as f64 / before as f64;
+    ((after as f64 * part) as u64).clamp(1, after)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -294,6 +314,18 @@ mod tests {
             let store = Kilo::new(1_000, 1_000, 0.5);
             (0..800).for_each(|key| drop(put(&store, key, 1)));
             assert!(store.len() >= 770, "only {} of 800 were kept", store.len());
+        }
+    }
+
+    #[test]
+    fn after_any_changes_of_the_capacity_the_heaviest_is_still_what_fits() {
+        let store = Kilo::new(6, 8, 0.5);
+        for capacity in [2, 4, 1, 100, 7, 99, 100, 98, 12] {
+            store.resize(capacity);
+            store.clear();
+            let most = store.heaviest.load(Ordering::Relaxed);
+            assert!(put(&store, 1, most).is_empty(), "capacity {capacity}");
+            assert_eq!(store.get(&1), Some(Kilos(most)));
         }
     }
 
