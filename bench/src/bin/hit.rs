@@ -4,17 +4,36 @@
 //! 64-byte value that is dropped at once, and is asked for the keys in the same random order. That is not
 //! the order in which they were put: otherwise what is asked for next lies next in memory.
 //! Asynchronous ones are polled by hand. All of them live in this process, and rounds take turns;
-//! figures are this thread's CPU time per lookup, less nothing.
+//! figures are this thread's CPU time per lookup, less nothing. "larder handle" is
+//! `Subscription::latest` by 1,000 subscriptions that are held, one for each key, and asked in another order
+//! than they were made: it lends the value, of which a byte is read, instead of handing out a handle, as
+//! the subscription is one.
 
 use std::hint::black_box;
 
+use larder_bench::chance::{Dice, shuffle};
 use larder_bench::keys::{Key, shuffled};
 use larder_bench::measure::{Contender, cpu_ns_per, interleave};
 use larder_bench::table::{against, aim};
 use larder_bench::{now, subjects};
+use larder_cache::{Cache, Options, Refresh, Request, Subscription};
 
 const ROUNDS: usize = 15;
 const LOOKUPS: usize = 200_000;
+
+type Handle<K> = Subscription<subjects::Never<K>>;
+
+/// Refreshed from outside, so that a subscription to what has been put asks nobody.
+fn pushed<K: Key>(count: usize, put: &[K]) -> Cache<subjects::Never<K>> {
+    let options = Options { refresh: Refresh::Pushed, ..subjects::options(count * 3) };
+    subjects::larder(options, put)
+}
+
+/// A handle on each key, in the order in which they were put.
+fn handles<K: Key>(cache: &Cache<subjects::Never<K>>, put: &[K]) -> Vec<Handle<K>> {
+    let handle = |key| cache.subscribe(key, &Request::DEFAULT).expect("there is room");
+    put.iter().map(handle).collect()
+}
 
 /// What a lookup gives.
 trait Found {
@@ -53,6 +72,30 @@ fn contender<'a, K, T: Found>(
     })
 }
 
+/// The subscriptions, asked in an order of their own.
+fn handle<K: Key>(
+    mut held: Vec<Handle<K>>,
+    cache: &Cache<subjects::Never<K>>,
+) -> Contender<'_> {
+    let mut order: Vec<usize> = (0..held.len()).collect();
+    shuffle(&mut order, &mut Dice::new(3));
+    Contender::new("larder handle", move || {
+        let (passes, before, mut found) = (LOOKUPS / held.len(), cache.stats().hits, 0);
+        let count = passes * held.len();
+        let ns = cpu_ns_per(count, || {
+            for _ in 0..passes {
+                for place in &order {
+                    let value = black_box(&mut held[*place]).latest();
+                    found += usize::from(black_box(value.map(|value| value[0])).is_some());
+                }
+            }
+        });
+        assert_eq!(found, count, "a handle lost its value");
+        assert_eq!(cache.stats().hits - before, count as u64, "all of them are hits");
+        ns
+    })
+}
+
 fn hits<K: Key>(count: usize) {
     let (put, asked, room) = (shuffled::<K>(count, 1), shuffled::<K>(count, 2), count * 3);
     let larder = subjects::larder(subjects::options(room), &put);
@@ -61,8 +104,10 @@ fn hits<K: Key>(count: usize) {
     let moka_future = subjects::moka_future(room, &put);
     let foyer = subjects::foyer(room, &put);
     let cachet = subjects::cachet(room, false, &put);
+    let cache = pushed(count, &put);
+    let held = if count == 1_000 { handles(&cache, &put) } else { Vec::new() };
     let present = |entry: Result<Option<_>, cachet::Error>| entry.ok().flatten();
-    let mut contenders = [
+    let mut contenders = vec![
         contender("quick_cache", &asked, |key| raw.get(key)),
         contender("larder get", &asked, |key| now(larder.get(key))),
         contender("larder peek", &asked, |key| larder.peek(key)),
@@ -72,12 +117,26 @@ fn hits<K: Key>(count: usize) {
         contender("moka future", &asked, |key| now(moka_future.get(key))),
         contender("cachet", &asked, |key| present(now(cachet.get(key)))),
     ];
+    if !held.is_empty() {
+        contenders.push(handle(held, &cache));
+    }
     interleave(ROUNDS, &mut contenders);
     println!("## {}, {count} entries\n\n{}", K::KIND, against("quick_cache", &contenders));
+    let median = |name| {
+        let named = contenders.iter().find(|contender| contender.name == name);
+        named.expect("it is among the contenders").samples.median()
+    };
     if count == 1_000 {
-        let [raw, larder, ..] = &contenders;
-        let ratio = larder.samples.median() / raw.samples.median();
-        println!("{}\n", aim("larder get ÷ quick_cache, median", ratio, ratio <= 1.25, "≤ 1.25"));
+        let get = median("larder get") / median("quick_cache");
+        println!("{}", aim("larder get ÷ quick_cache, median", get, get <= 1.25, "≤ 1.25"));
+        let handle = median("larder handle") / median("quick_cache");
+        println!(
+            "{}\n",
+            aim("larder handle ÷ quick_cache, median", handle, handle <= 0.7, "≤ 0.7")
+        );
+    } else {
+        let moka = median("moka future") / median("larder get");
+        println!("{}\n", aim("moka future ÷ larder get, median", moka, moka >= 8.0, "≥ 8"));
     }
 }
 

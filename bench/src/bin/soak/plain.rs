@@ -26,7 +26,7 @@ fn options() -> Options {
             base: Duration::from_millis(20),
             cap: Duration::from_millis(500),
         },
-        limits: Limits { flights: 300, waiters: 600, troubles: 1_000 },
+        limits: Limits { flights: 300, waiters: 600, troubles: 1_000, ..Limits::default() },
         ..Options::default()
     }
 }
@@ -107,6 +107,7 @@ fn outcome<V>(answer: &Result<Reply<V>, Error<Failed>>) -> &'static str {
         Ok(reply) => match reply.origin() {
             Origin::Hit => "hit",
             Origin::Miss => "miss",
+            Origin::Unchanged => "unchanged",
             Origin::Stale(_) => "stale",
         },
         Err(Error::Absent) => "absent",
@@ -116,6 +117,9 @@ fn outcome<V>(answer: &Result<Reply<V>, Error<Failed>>) -> &'static str {
         Err(Error::TimedOut(_)) => "timed out",
         Err(Error::Panicked) => "panicked",
         Err(Error::NothingToConfirm) => "nothing to confirm",
+        Err(Error::Down) => "down",
+        Err(Error::NoIndex) => "no index",
+        Err(Error::Stream(_)) => "stream",
         Err(Error::Closed) => "closed",
     }
 }
