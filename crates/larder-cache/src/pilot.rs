@@ -33,6 +33,8 @@ pub(crate) struct Pilot<S: Source> {
     pub(crate) engine: Arc<Engine<S>>,
     pub(crate) key: S::Key,
     topic: Arc<Topic<S::Value, S::Error>>,
+    /// Its task has run, so that it may have panicked.
+    flying: bool,
     /// The slot is gone, or is another pilot's by now.
     done: bool,
     /// Whether this pilot is among those counted as connected or failing.
@@ -75,6 +77,7 @@ pub(crate) fn start<S: Source>(
         engine: Arc::clone(engine),
         key,
         topic,
+        flying: false,
         done: false,
         counted: Counted::Neither,
         landed_at: Time::ZERO,
@@ -86,6 +89,7 @@ pub(crate) fn start<S: Source>(
 
 impl<S: Source> Pilot<S> {
     async fn fly(mut self) {
+        self.flying = true;
         let mut step = self.plan();
         loop {
             step = match step {
@@ -393,7 +397,9 @@ impl<S: Source> Drop for Pilot<S> {
             return;
         }
         // The runtime dropped the task, or dropping the source's future panicked.
-        let panicked = std::thread::panicking();
+        // In a thread that unwinds and takes the runtime along, the successor is dropped right away,
+        // and must not have one as well, and so on.
+        let panicked = self.flying && std::thread::panicking();
         let error = if panicked { Error::Panicked } else { Error::Closed };
         let engine = Arc::clone(&self.engine);
         let mut aftermath = Aftermath::new();

@@ -1019,3 +1019,20 @@ fn a_back_off_for_ever_does_not_panic() {
 }
 
 fn _uses(_: Change<u64, u64>) {}
+
+#[test]
+fn a_panic_that_takes_the_runtime_along_ends_subscribed_pilots() {
+    let unwound = std::panic::catch_unwind(|| {
+        // Declared first, so dropped last: the runtime ends while there is a subscription.
+        let held;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        held = runtime.block_on(async {
+            let (cache, ..) = support::cache([]);
+            let subscription = cache.subscribe(&1, &Request::DEFAULT.max_age(secs(4))).unwrap();
+            settle().await;
+            (cache, subscription)
+        });
+        assert!(held.0.stats().subscriptions > 1, "as the test wants it");
+    });
+    unwound.unwrap_err();
+}

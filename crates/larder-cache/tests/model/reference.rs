@@ -12,7 +12,7 @@ use crate::subject::{
 };
 
 const ABSENT: &str = "there is no such entry";
-const DOWN: &str = "the source's upstream is down; it is asked again within a second";
+pub(crate) const DOWN: &str = "the source's upstream is down; it is asked again within a second";
 
 /// Why the cache is not what it should be.
 pub(crate) type Check = Result<(), String>;
@@ -86,6 +86,8 @@ struct Upstream {
     failures: u32,
     down_since: Option<u64>,
     next_probe: u64,
+    /// When that was last put off.
+    put_off_at: Option<u64>,
     recovered: Option<u64>,
 }
 
@@ -139,8 +141,12 @@ impl Upstream {
         self.failures += 1;
         if self.failures >= 3 {
             self.down_since.get_or_insert(now);
-            self.next_probe = self.next_probe.max(now + 1_000);
+            self.put_off(now);
         }
+    }
+
+    fn put_off(&mut self, now: u64) {
+        (self.next_probe, self.put_off_at) = (now + 1_000, Some(now));
     }
 
     fn is_closed(&self, now: u64) -> bool {
@@ -237,8 +243,8 @@ impl Reference {
         Some(held.value)
     }
 
-    /// Where a request goes; `waited` settles whether a key that may be asked again was asked.
-    pub(crate) fn ask(&mut self, key: u32, max_age: Option<u64>, waited: bool) -> Way {
+    /// Where a request goes; `rested` settles whether a key that may be asked again was rested enough.
+    pub(crate) fn ask(&mut self, key: u32, max_age: Option<u64>, rested: bool) -> Way {
         self.over.clear();
         if let Some(held) = self.fresh(key, max_age) {
             self.read(key);
@@ -252,7 +258,7 @@ impl Reference {
                 Trouble::Absent { since } => {
                     now < rest.may && max_age.is_none_or(|secs| now - since < secs * 1_000)
                 }
-                Trouble::Failing { .. } => now < rest.may || (now < rest.must && !waited),
+                Trouble::Failing { .. } => now < rest.may || (now < rest.must && !rested),
             };
             if refuses {
                 return Way::Refused(trouble.error());
@@ -439,7 +445,7 @@ impl Reference {
     fn began(&mut self, key: u32, shown: Option<u64>, answer: What) -> Check {
         let (now, due) = (self.now, self.due(key));
         // Two fetches may end and begin again in one moment.
-        let just_closed = self.upstream.down_since == Some(now);
+        let just_closed = self.upstream.put_off_at == Some(now);
         ensure!(just_closed || !self.upstream.is_closed(now), "the upstream is down");
         let entry = self.key(key);
         ensure!(entry.flight.is_none(), "a second fetch of one key");
@@ -453,7 +459,7 @@ impl Reference {
         entry.begun += 1;
         entry.flight = Some(Flight { began: now, answer, previous, joined, outdated: false });
         if self.upstream.down_since.is_some() {
-            self.upstream.next_probe = now + 1_000;
+            self.upstream.put_off(now);
         }
         Ok(())
     }
@@ -483,7 +489,7 @@ impl Reference {
             due = due.later_of(crowd);
         }
         if self.upstream.is_closed(self.now) {
-            let just_closed = self.upstream.down_since == Some(self.now);
+            let just_closed = self.upstream.put_off_at == Some(self.now);
             let may = if just_closed { 0 } else { self.upstream.next_probe };
             due = due.later_of(Span { may, must: self.upstream.next_probe });
         }
@@ -668,7 +674,9 @@ impl Reference {
             let Some(held) = entry.held else { continue };
             let swept = SWEEP_EVERY + 64;
             ensure!(self.now <= held.vouched + TTL + ENDURE + swept, "key {key} expired long ago");
-            let idle = !self.is_read(key) && self.now > held.read + IDLE + swept;
+            // One that comes back while it is asked about is swept the next time.
+            let swept_by = (held.read + IDLE).max(held.vouched) + swept;
+            let idle = !self.is_read(key) && self.now > swept_by;
             ensure!(!idle, "key {key} was read at {}", held.read);
         }
         Ok(())

@@ -52,6 +52,15 @@ pub(crate) enum Seen {
     Failed(String),
 }
 
+impl Seen {
+    pub(crate) fn error(&self) -> Option<&str> {
+        match self {
+            Self::Stale { error, .. } | Self::Failed(error) => Some(error),
+            Self::Hit { .. } | Self::Miss { .. } => None,
+        }
+    }
+}
+
 /// What a subscription was told.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Told {

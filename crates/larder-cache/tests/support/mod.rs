@@ -327,4 +327,8 @@ impl Source for Counted {
             }
         }
     }
+
+    fn is_same(&self, before: &u64, after: &u64) -> bool {
+        before == after
+    }
 }
