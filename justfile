@@ -28,9 +28,13 @@ doc:
 interop:
     interop/run
 
-# Measure what docs/benchmarks.md quotes
+# Measure what docs/benchmarks.md quotes, in two minutes
 bench:
-    cargo bench -p larder-cache
+    bench/run
+
+# Load the cache for five minutes in each way of refreshing (or SECONDS) and see that nothing is lost
+soak *ARGUMENTS:
+    cd bench && cargo run --release --locked --bin soak -- {{ARGUMENTS}}
 
 # Check licences, sources, advisories and duplicates of dependencies (needs cargo-deny)
 deny:

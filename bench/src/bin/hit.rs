@@ -73,10 +73,7 @@ fn contender<'a, K, T: Found>(
 }
 
 /// The subscriptions, asked in an order of their own.
-fn handle<K: Key>(
-    mut held: Vec<Handle<K>>,
-    cache: &Cache<subjects::Never<K>>,
-) -> Contender<'_> {
+fn handle<K: Key>(mut held: Vec<Handle<K>>, cache: &Cache<subjects::Never<K>>) -> Contender<'_> {
     let mut order: Vec<usize> = (0..held.len()).collect();
     shuffle(&mut order, &mut Dice::new(3));
     Contender::new("larder handle", move || {

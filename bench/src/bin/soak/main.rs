@@ -1,10 +1,12 @@
 //! Whether anything is lost or left over in the long run.
 //!
-//! `soak [SECONDS] [SUBJECT...]`, five minutes and every subject unless told otherwise. 1,000 callers
-//! ask for 10,000 keys of a source that answers, fails, panics or hangs as chance will have it, while
-//! keys are put and invalidated. Then the cache is closed under load. The program fails unless
+//! `soak [SECONDS] [SUBJECT...]`, five minutes for each subject and every one of them, `plain`, `blocking`
+//! and `polling`, unless told otherwise. 1,000 callers ask for 10,000 keys of a source that answers, fails,
+//! panics or hangs as chance will have it, while keys are put and invalidated; of a cache that keeps
+//! things fresh they ask with bounds of every kind, and 200 subscribers come and go. Then the cache is
+//! closed under load. The program fails unless
 //!
-//! - every single call ended within its bound, and every caller came back;
+//! - every single call ended within its bound, and every caller came back, and so for subscriptions;
 //! - nothing but the deliberate panics panicked;
 //! - as many tasks are alive as were before the cache was made;
 //! - the heap's median over the last quarter of the time is not above that over the second quarter by
@@ -12,6 +14,7 @@
 //!
 //! A new kind of cache to soak is a `Subject` and a line in `main`.
 
+mod kept;
 mod plain;
 mod source;
 mod subject;
@@ -37,6 +40,7 @@ use crate::watchdog::Watchdog;
 static HEAP: Counting = Counting;
 
 const CALLERS: usize = 1_000;
+const SUBSCRIBERS: usize = 200;
 /// A caller's pause after each call, at most; half of it on average.
 const PAUSE_MS: u64 = 60;
 const MEDDLING: Duration = Duration::from_millis(5);
@@ -55,6 +59,12 @@ fn main() -> ExitCode {
     let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name);
     if wanted("plain") {
         faults.extend(soak("plain", length, plain::Plain::new));
+    }
+    if wanted("blocking") {
+        faults.extend(soak("blocking", length, kept::Kept::blocking));
+    }
+    if wanted("polling") {
+        faults.extend(soak("polling", length, kept::Kept::polling));
     }
     for fault in &faults {
         println!("FAULT {fault}");
@@ -86,9 +96,9 @@ async fn life<S: Subject>(length: Duration, make: impl FnOnce(World) -> S) -> Ve
     let (tasks_before, heap_before) = (alive(), heap::live());
     let subject = Arc::new(make(World::new()));
     let (tally, stop) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
-    let watchdog = Watchdog::new(CALLERS, subject.bound());
+    let watchdog = Watchdog::new(CALLERS + SUBSCRIBERS, subject.bound());
 
-    let callers: Vec<_> = (0..CALLERS)
+    let callers: Vec<_> = (0..CALLERS + SUBSCRIBERS)
         .map(|number| {
             let caller = Caller {
                 number,
@@ -143,8 +153,13 @@ impl<S: Subject> Caller<S> {
         let mut dice = Dice::new(self.number as u64);
         while !self.stop.load(Ordering::Relaxed) {
             self.watchdog.begin(self.number);
-            let outcome = self.subject.ask(&mut dice).await;
+            let outcome = if self.number < CALLERS {
+                Some(self.subject.ask(&mut dice).await)
+            } else {
+                self.subject.follow(&mut dice).await
+            };
             self.watchdog.end(self.number);
+            let Some(outcome) = outcome else { return };
             self.tally.count(outcome);
             tokio::time::sleep(Duration::from_millis(dice.below(PAUSE_MS))).await;
         }

@@ -8,7 +8,8 @@ use larder_cache::{Backoff, Cache, Error, Limits, Options, Origin, Reply, Reques
 use crate::source::{Failed, Moody};
 use crate::subject::{Subject, World};
 
-const FETCH_TIMEOUT: Duration = Duration::from_millis(250);
+/// The longest that a fetch takes.
+pub const FETCH_TIMEOUT: Duration = Duration::from_millis(250);
 /// What a busy machine may add to a call.
 const ALLOWANCE: Duration = Duration::from_secs(1);
 
@@ -102,7 +103,8 @@ impl Subject for Plain {
     }
 }
 
-fn outcome<V>(answer: &Result<Reply<V>, Error<Failed>>) -> &'static str {
+/// What came of a call, by name.
+pub fn outcome<V>(answer: &Result<Reply<V>, Error<Failed>>) -> &'static str {
     match answer {
         Ok(reply) => match reply.origin() {
             Origin::Hit => "hit",

@@ -13,6 +13,13 @@ pub trait Subject: Send + Sync + 'static {
     /// One call of one caller, of whatever kind chance has it; says what came of it.
     fn ask(&self, dice: &mut Dice) -> impl Future<Output = &'static str> + Send;
 
+    /// One subscription of one subscriber, from its beginning to its end; says what came of it. `None`
+    /// where nobody subscribes.
+    fn follow(&self, dice: &mut Dice) -> impl Future<Output = Option<&'static str>> + Send {
+        let _ = dice;
+        async { None }
+    }
+
     /// Changes something from outside.
     fn meddle(&self, dice: &mut Dice);
 
