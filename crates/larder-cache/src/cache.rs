@@ -21,6 +21,7 @@ use crate::request::Request;
 use crate::source::{Attempt, Fetched, Fresh, Removal, Source};
 use crate::stats::{Event, Stats};
 use crate::sweep;
+use crate::sync::sleep;
 use crate::upstream::Upstream;
 
 /// A read-through cache of what `S` owns. Clones are handles on the same cache.
@@ -177,7 +178,8 @@ impl<S: Source> Cache<S> {
     }
 
     /// Sets `key`'s value from outside. A fetch that is under way cannot undo it. With an index, this is
-    /// also how a cache is populated before its first fetch: a keeper goes on from there.
+    /// also how a cache is populated before its first fetch: a keeper goes on from there, once there is a
+    /// subscriber or a request that finds the value too old.
     pub fn put(&self, key: &S::Key, value: impl Into<Fresh<S::Value>>) -> Put {
         self.insert(key, value.into(), |_| false)
     }
@@ -302,6 +304,12 @@ where
             Request::DEFAULT.stale_if_error(Duration::ZERO).max_age(attempt.max_age());
         if let Some(wait) = attempt.wait() {
             request = request.min_index(wait.past, wait.at_most).heeding_errors();
+            let options = &self.engine.options;
+            let known = self.peek(key).is_some_and(|reply| reply.index() <= wait.past);
+            if known && !options.refresh.can_park() {
+                // It cannot notice a change: the tier above waits for as long as it would not look.
+                sleep(wait.at_most.min(options.ttl)).await;
+            }
         }
         match self.get_with(key, &request).await {
             Ok(reply) => {
@@ -335,6 +343,7 @@ impl<S: Source> Clone for Cache<S> {
 impl<S: Source> Drop for Owner<S> {
     fn drop(&mut self) {
         self.0.shut();
+        drop(self.0.take_ticker());
     }
 }
 

@@ -104,10 +104,12 @@ impl<S: Source> Engine<S> {
         let owns_tick = options.clock.is_none();
         let ticker = owns_tick.then(|| Ticker::start_unless_modelled(clock.clone())).flatten();
         let limits = options.limits;
+        // Nothing that is kept may lose its back-off or its rate limit to others.
+        let notes = 2 * (u64::from(limits.troubles) + u64::from(limits.keepers));
         Self {
             store: Store::new(options.capacity, options.expected_entries, options.ghost_allocation),
-            troubles: Notes::new(limits.troubles),
-            paces: Notes::new(limits.troubles),
+            troubles: Notes::new(notes, limits.troubles),
+            paces: Notes::new(notes, limits.troubles),
             capacity: AtomicU64::new(options.capacity),
             slots: Slots::new(),
             counters: Counters::new(),
@@ -399,7 +401,8 @@ impl<S: Source> Engine<S> {
     /// An entry has left: its source hears of it, and its keeper, which has nothing to keep any more. No
     /// lock may be held.
     pub(crate) fn part_with(&self, key: &S::Key, entry: &Entry<S::Value>, cause: Removal) {
-        if matches!(cause, Removal::Evicted | Removal::Idle | Removal::Expired) {
+        use Removal::{Evicted, Expired, Idle, Invalidated};
+        if matches!(cause, Evicted | Idle | Expired | Invalidated) {
             self.alert(key);
         }
         let listener = || self.source.removed(key, entry.value(), cause);

@@ -20,7 +20,8 @@ pub enum Error<E> {
     /// [`Limits`](crate::Limits) allows.
     #[error("too many {0} already")]
     Overloaded(Crowd),
-    /// Join: the caller's own [time-out](crate::Request::timeout) passed. The fetch goes on.
+    /// Join: the caller's own [time-out](crate::Request::timeout) passed, or the time for which it waits for
+    /// an [index](crate::Request::min_index) without there being a value. The fetch goes on.
     #[error("no answer within the caller's {0:?}")]
     Impatient(Duration),
     /// Fetch: the source failed. Everyone who waited has the same error, and so has everyone who asks

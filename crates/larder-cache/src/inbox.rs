@@ -168,11 +168,13 @@ impl<S: Source> Cache<S> {
     where
         F: FnMut(Update<S::Value, S::Error>) + Send + 'static,
     {
+        // Counted before the look whether the cache is closing.
+        let live = self.engine.tasks.reserve();
         let mut subscription = self.subscribe(key, request)?;
         let ended = Arc::new(Signal::default());
         let end = Arc::clone(&ended);
         let engine = Arc::clone(&self.engine);
-        self.engine.tasks.spawn(async move {
+        self.engine.tasks.run(live, async move {
             loop {
                 // Cancel-safe: an update that was not returned comes again, and nobody wants it.
                 let update = tokio::select! {
@@ -217,8 +219,20 @@ where
     fn end(self: &Arc<Self>) {
         self.shut();
         let Some(desk) = self.desk.upgrade() else { return };
-        let held = lock(&desk.state).held.remove(&self.address());
-        drop(held);
+        let mut state = lock(&desk.state);
+        let held = state.held.remove(&self.address());
+        let mut gone = Vec::new();
+        if state.ready.len() > 2 * state.held.len() + 64 {
+            // Nobody reads, and most of what is ready has ended.
+            let State { ready, held, .. } = &mut *state;
+            let address =
+                |letterbox: &Arc<dyn Letterbox<T>>| Arc::as_ptr(letterbox).cast::<()>() as usize;
+            let (kept, ended) =
+                ready.drain(..).partition(|letterbox| held.contains_key(&address(letterbox)));
+            (*ready, gone) = (kept, Vec::from_iter::<VecDeque<_>>(ended));
+        }
+        drop(state);
+        drop((held, gone));
     }
 
     fn address(self: &Arc<Self>) -> usize {

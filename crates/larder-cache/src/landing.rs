@@ -86,7 +86,8 @@ impl<S: Source> Engine<S> {
     }
 
     /// Publishes an answer and ends its round. Those who wait for the next round wait on, unless the
-    /// source failed and must be left alone: then they get the same error. The shard is locked.
+    /// source failed and must be left alone: then they get the same error. Says whether the key is what
+    /// the source says now. The shard is locked.
     pub(crate) fn land(
         &self,
         key: &S::Key,
@@ -94,7 +95,7 @@ impl<S: Source> Engine<S> {
         answered: Answered<S>,
         order: &Order<S::Value>,
         aftermath: &mut Aftermath<S>,
-    ) {
+    ) -> bool {
         let current = slot.rounds.is_current()
             && !self.tasks.is_closing()
             && self.is_wanted(key, slot, order);
@@ -111,8 +112,10 @@ impl<S: Source> Engine<S> {
         } else if let Some(round) = slot.rounds.land() {
             aftermath.tell(round, &outcome);
         }
+        let confirmed = current && matches!(outcome, Ok(_) | Err(Error::Absent));
         // Nobody may have waited, and nobody may have stored it.
         aftermath.hold(outcome.ok().map(|arrival| arrival.entry));
+        confirmed
     }
 
     /// Whether what a fetch brings may be kept. One that nobody asked for, of an entry that has left
@@ -150,17 +153,17 @@ impl<S: Source> Engine<S> {
                 // ever.
                 let blocking = matches!(self.options.refresh, Refresh::Blocking { .. });
                 let uncounted = uncounted || (blocking && entry.source_index() == 0);
-                self.succeed(key, uncounted, at, aftermath);
+                self.succeed(key, uncounted, current, at, aftermath);
                 let freshness = Freshness::new(at, age, self.ttl(ttl));
                 self.vouch(key, slot, entry, freshness, current, aftermath);
                 Ok(Arrival { entry: Entry::clone(entry), at })
             }
             (Fetched::Fresh(fresh), _) => {
-                self.succeed(key, uncounted, at, aftermath);
+                self.succeed(key, uncounted, current, at, aftermath);
                 Ok(self.settle_fresh(key, slot, fresh, weight, (current, at), aftermath))
             }
             (Fetched::Absent { remember_for }, _) => {
-                self.succeed(key, false, at, aftermath);
+                self.succeed(key, false, current, at, aftermath);
                 self.settle_absent(key, slot, remember_for, current, aftermath)
             }
         };
@@ -196,12 +199,14 @@ impl<S: Source> Engine<S> {
         aftermath: &mut Aftermath<S>,
     ) -> Arrival<S::Value> {
         self.counters.count(Event::Fetched);
+        if !current {
+            // An outdated answer follows nothing: it must not look newer than what overtook it.
+            return Arrival { entry: self.entry(fresh, weight, None, None, at), at };
+        }
         let previous = self.previous(key, Some(slot));
         let entry = self.entry(fresh, weight, previous.as_ref(), Some(slot), at);
         aftermath.hold(previous);
-        if current {
-            self.publish(key, Some(slot), &entry, aftermath);
-        }
+        self.publish(key, Some(slot), &entry, aftermath);
         Arrival { entry, at }
     }
 
@@ -237,6 +242,7 @@ impl<S: Source> Engine<S> {
         &self,
         key: &S::Key,
         uncounted: bool,
+        current: bool,
         now: Time,
         aftermath: &mut Aftermath<S>,
     ) {
@@ -244,7 +250,9 @@ impl<S: Source> Engine<S> {
         if uncounted {
             self.remember_failure(key, Error::NoIndex, Blame::Entry, aftermath);
         } else {
-            aftermath.forgotten(self.troubles.remove_if(key, |_| true).into_iter().collect());
+            // What was said about the key after an outdated fetch began stands.
+            let over = |trouble: &Trouble<S::Error>| current || !trouble.is_absent();
+            aftermath.forgotten(self.troubles.remove_if(key, over).into_iter().collect());
         }
     }
 
@@ -277,7 +285,9 @@ impl<S: Source> Engine<S> {
             let since = if silent { order.began_at } else { now };
             entry.disconnect(since, self.options.ttl);
         }
-        let leave_alone = self.remember_failure(key, error.clone(), blame, aftermath);
+        // What was said about the key after an outdated fetch began stands.
+        let overtaken = !current && self.trouble(key).is_some_and(|trouble| trouble.is_absent());
+        let leave_alone = !overtaken && self.remember_failure(key, error.clone(), blame, aftermath);
         if current {
             aftermath.wake(slot.topic.post_error(error));
         }

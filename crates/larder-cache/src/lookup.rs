@@ -29,6 +29,13 @@ enum Way<S: Source> {
     Wait(Arc<Round<Outcome<S>>>),
 }
 
+/// What a parked caller waits with.
+struct Held<S: Source> {
+    /// It began to wait with a value that is young enough for its request.
+    young: bool,
+    interest: Option<Interest<S>>,
+}
+
 fn is_fresh<V>(entry: &Versioned<V>, request: &Request, now: Time) -> bool {
     judge(entry.freshness(), request, Duration::ZERO, now) == Verdict::Fresh
 }
@@ -60,11 +67,11 @@ impl<S: Source> Cache<S> {
     async fn find(&self, key: &S::Key, request: &Request, parks: bool) -> Answer<S> {
         match request.newer {
             Some(newer) if parks => {
-                let mut young = false;
+                let mut held = Held { young: false, interest: None };
                 // Cancel-safe: parking holds nothing but an interest and a place.
-                match within(newer.wait, self.park(key, request, newer, &mut young)).await {
+                match within(newer.wait, self.park(key, request, newer, &mut held)).await {
                     Some(answer) => answer,
-                    None => self.unchanged(key, request, newer.wait, young),
+                    None => self.unchanged(key, request, newer.wait, &held),
                 }
             }
             _ => self.load(key, request).await,
@@ -139,21 +146,23 @@ impl<S: Source> Cache<S> {
             return Err(error);
         }
         let slot = shard.get_mut(key);
-        let joins =
-            slot.as_ref().is_some_and(|slot| slot.rounds.is_under_way() || slot.rounds.is_asked());
+        let max_age = request.greatest_age();
+        let flies = |slot: &&mut Slot<S>| slot.rounds.is_under_way() || slot.rounds.is_asked();
+        if !slot.as_ref().is_some_and(flies) && engine.upstream.closed_until(now).is_some() {
+            engine.counters.count(Event::Negative);
+            return Err(Error::Down);
+        }
+        let joins = slot.as_ref().is_some_and(|slot| slot.rounds.would_join(max_age, strict));
         let seat = if joins {
             engine.counters.count(Event::Join);
             None
-        } else if engine.upstream.closed_until(now).is_some() {
-            engine.counters.count(Event::Negative);
-            return Err(Error::Down);
         } else {
             let seat = engine.crowds.flights.take();
             Some(seat.ok_or_else(|| self.overloaded(Crowd::Flights))?)
         };
         let Some(slot) = slot else {
             let mut slot = Slot::new();
-            let round = slot.rounds.join(request.greatest_age(), strict);
+            let round = slot.rounds.join(max_age, strict);
             slot.seat = seat;
             let (topic, live) = (Arc::clone(&slot.topic), engine.tasks.reserve());
             shard.insert(key.clone(), slot);
@@ -161,7 +170,7 @@ impl<S: Source> Cache<S> {
             pilot::start(engine, key.clone(), topic, live);
             return Ok(Way::Wait(round));
         };
-        let round = slot.rounds.join(request.greatest_age(), strict);
+        let round = slot.rounds.join(max_age, strict);
         slot.seat = seat.or(slot.seat.take());
         let beacon = slot.topic.beacon.raise();
         drop(shard);
@@ -170,23 +179,23 @@ impl<S: Source> Cache<S> {
     }
 
     /// Waits for a value whose index has passed. While the source fails it waits on, unless there is no
-    /// value. Says in `young` that it began to wait with a value that is young enough for the request.
+    /// value. Notes in `held` what it waits with.
     async fn park(
         &self,
         key: &S::Key,
         request: &Request,
         newer: Newer,
-        young: &mut bool,
+        held: &mut Held<S>,
     ) -> Answer<S> {
         // A value first: the source may have something newer already, or nothing at all.
         match self.load(key, request).await.or_else(|error| self.endure(key, request, error)) {
             Ok(reply) if reply.index() > newer.min_index => return Ok(reply),
-            Ok(reply) => *young = reply.error().is_none(),
+            Ok(reply) => held.young = reply.error().is_none(),
             Err(error) => return Err(error),
         }
         self.engine.counters.count(Event::Parked);
         let _chair = self.chair()?;
-        let interest = self.interest(key, Duration::MAX, 0)?;
+        let interest = held.interest.insert(self.interest(key, Duration::MAX, 0)?);
         loop {
             let seen = interest.topic.posted.version();
             if self.engine.tasks.is_closing() || interest.topic.is_closed() {
@@ -209,15 +218,23 @@ impl<S: Source> Cache<S> {
         }
     }
 
-    /// The time for waiting is over: the value as it is. If it was `young` enough when the wait began,
+    /// The time for waiting is over: the value as it is. If it was young enough when the wait began,
     /// and the source has been well since then, the wait itself is not held against it.
-    fn unchanged(&self, key: &S::Key, request: &Request, wait: Duration, young: bool) -> Answer<S> {
+    fn unchanged(
+        &self,
+        key: &S::Key,
+        request: &Request,
+        wait: Duration,
+        held: &Held<S>,
+    ) -> Answer<S> {
         let engine = &*self.engine;
         let now = engine.clock.now();
-        let Some(entry) = engine.store.get(key) else { return Err(Error::Impatient(wait)) };
+        // An evicted value is still with those who wait for the next.
+        let evicted = || held.interest.as_ref().and_then(|interest| interest.topic.entry());
+        let entry = engine.store.get(key).or_else(evicted).ok_or(Error::Impatient(wait))?;
         let error = engine.trouble(key).map(|trouble| trouble.error());
         let lax = request.max_age(Duration::MAX);
-        let request = if young && error.is_none() { &lax } else { request };
+        let request = if held.young && error.is_none() { &lax } else { request };
         match judge(entry.freshness(), request, engine.options.stale_if_error, now) {
             Verdict::Fresh => Ok(Reply::new(entry, now, Origin::Unchanged)),
             verdict => {

@@ -99,7 +99,9 @@ pub struct Limits {
     /// Defaults to: 100,000. Range: 1 to 1,000,000.
     pub waiters: u32,
     /// Keys of which it is remembered that they are absent, failing and backing off, or fetched often.
-    /// Beyond it, the least asked for are forgotten, and their next request asks the source.
+    /// Beyond it, the least asked for are forgotten, and their next request asks the source. There is room
+    /// beside these for twice as many as there may be keepers, so that no key that is kept loses its
+    /// back-off to others.
     ///
     /// Defaults to: 10,000. Range: 1 to 1,000,000.
     pub troubles: u32,

@@ -215,10 +215,13 @@ impl<S: Source> Pilot<S> {
 
     /// Nobody keeps the entry fresh from now on: it begins to age.
     fn disconnect(&self, aftermath: &mut Aftermath<S>) {
-        if self.engine.options.refresh.connects()
-            && let Some(entry) = self.engine.store.peek(&self.key)
+        let engine = &*self.engine;
+        // An evicted value is still with its subscribers.
+        let entry = engine.store.peek(&self.key).or_else(|| self.topic.entry());
+        if engine.options.refresh.connects()
+            && let Some(entry) = entry
         {
-            entry.disconnect(self.engine.clock.now(), self.engine.options.ttl);
+            entry.disconnect(engine.clock.now(), engine.options.ttl);
             aftermath.hold(Some(entry));
         }
     }
@@ -338,12 +341,11 @@ impl<S: Source> Pilot<S> {
         let engine = Arc::clone(&self.engine);
         let mut aftermath = Aftermath::new();
         let mut shard = engine.slots.shard(&self.key);
-        if answered.is_ok() {
-            self.landed_at = engine.clock.now();
-        }
         if let Some(slot) = shard.get_mut(&self.key) {
-            engine.land(&self.key, slot, answered, order, &mut aftermath);
-            slot.seat = None;
+            if engine.land(&self.key, slot, answered, order, &mut aftermath) {
+                self.landed_at = engine.clock.now();
+            }
+            slot.free_seat();
         }
         let step = self.plan_in(&mut shard, &mut aftermath);
         drop(shard);
@@ -413,7 +415,7 @@ impl<S: Source> Drop for Pilot<S> {
             let answered = Err((error, Blame::Entry));
             let order = Order { previous: None, began_at: engine.clock.now(), parked: false };
             engine.land(&self.key, slot, answered, &order, &mut aftermath);
-            slot.seat = None;
+            slot.free_seat();
             Some((Arc::clone(&slot.topic), engine.tasks.reserve()))
         } else {
             aftermath.end_slot(&mut shard, &self.key, &error);

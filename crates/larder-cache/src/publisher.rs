@@ -24,7 +24,9 @@ pub struct Publisher<S: Source> {
 }
 
 impl<S: Source> Cache<S> {
-    /// Becomes the cache's publisher; `None` if there is one already.
+    /// Becomes the cache's publisher; `None` if there is one already. It is meant for caches that refresh by
+    /// [`Pushed`](crate::Refresh::Pushed): where pilots wait at the source or follow its stream, they take
+    /// the contact away when they lose theirs.
     pub fn publisher(&self) -> Option<Publisher<S>> {
         let taken = self.engine.published.swap(true, Ordering::AcqRel);
         let engine = Arc::clone(&self.engine);

@@ -54,15 +54,19 @@ impl<O> Rounds<O> {
     /// least as young as `max_age`.
     pub(crate) fn join(&mut self, max_age: Duration, strict: bool) -> Arc<Round<O>> {
         if let Some(flight) = &mut self.under_way
-            && !flight.outdated
-            && !flight.parked
-            && !(strict && max_age < flight.max_age)
+            && flight.suits(max_age, strict)
         {
             return Arc::clone(flight.round.get_or_insert_default());
         }
         self.ask(max_age);
         let next = self.next.get_or_insert(Next { round: None, max_age });
         Arc::clone(next.round.get_or_insert_default())
+    }
+
+    /// Whether [`join`](Self::join) would find a fetch that somebody has caused already.
+    pub(crate) fn would_join(&self, max_age: Duration, strict: bool) -> bool {
+        self.next.is_some()
+            || self.under_way.as_ref().is_some_and(|flight| flight.suits(max_age, strict))
     }
 
     /// Asks for a fetch that begins after this, for nobody in particular.
@@ -130,6 +134,13 @@ impl<O> Rounds<O> {
     pub(crate) fn end(&mut self) -> impl Iterator<Item = Arc<Round<O>>> + use<O> {
         let next = self.next.take().and_then(|next| next.round);
         [self.land(), next].into_iter().flatten()
+    }
+}
+
+impl<O> Flight<O> {
+    fn suits(&self, max_age: Duration, strict: bool) -> bool {
+        let too_lax = strict && max_age < self.max_age;
+        !(self.outdated || self.parked || too_lax)
     }
 }
 

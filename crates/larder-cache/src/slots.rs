@@ -66,6 +66,13 @@ impl<S: Source> Slot<S> {
         Self { rounds: Rounds::default(), topic, keeper: None, seat: None, has_no_pilot: false }
     }
 
+    /// Gives the seat back, unless somebody asks for a fetch that has not begun.
+    pub(crate) fn free_seat(&mut self) {
+        if !self.rounds.is_asked() {
+            self.seat = None;
+        }
+    }
+
     /// Releases everyone who waits for this key: callers with `error`, subscribers with the end.
     pub(crate) fn release(&mut self, error: &Error<S::Error>, aftermath: &mut Aftermath<S>) {
         aftermath.wake(self.topic.close());

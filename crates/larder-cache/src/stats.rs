@@ -24,7 +24,8 @@ pub struct Stats {
     pub misses: u64,
     /// Requests answered with a stale value and the error beside it.
     pub stale: u64,
-    /// Requests answered from memory with "absent", or with the last error of a key that backs off.
+    /// Requests answered from memory with "absent", with the last error of a key that backs off, or because
+    /// the upstream is down.
     pub negative: u64,
     /// Requests that waited for a fetch that another one had started.
     pub joins: u64,
@@ -81,7 +82,8 @@ pub struct Stats {
 pub struct Keepers {
     /// All of them.
     pub total: u64,
-    /// Those that wait at the source or follow its stream: their values have no age.
+    /// Those that wait at the source or follow its stream: their values have no age, if the source
+    /// [vouches](crate::Source::vouches_while_waiting) for them meanwhile.
     pub connected: u64,
     /// Those whose last fetch or stream failed: they back off, or try again, and their values grow old.
     pub failing: u64,

@@ -153,8 +153,8 @@ pub(crate) struct Notes<K, T> {
 }
 
 impl<K: Hash + Eq + Clone, T: Weighted> Notes<K, T> {
-    pub(crate) fn new(limit: u32) -> Self {
-        let store = Store::new(u64::from(limit), limit as usize, 0.0);
+    pub(crate) fn new(limit: u64, expected: u32) -> Self {
+        let store = Store::new(limit, expected as usize, 0.0);
         Self { store, used: AtomicBool::new(false) }
     }
 

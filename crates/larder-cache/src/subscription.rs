@@ -52,9 +52,11 @@ pub struct Update<V, E> {
 pub struct Subscription<S: Source> {
     interest: Interest<S>,
     delivery: Delivery,
+    /// What `changed` has told.
     seen: u64,
-    /// What was read last, so that looking again costs no lock.
+    /// What `latest` has found, and as of which post: looking again costs no lock.
     latest: Option<Entry<S::Value>>,
+    looked: u64,
     ticket: Option<Ticket>,
     _place: Place,
 }
@@ -72,8 +74,8 @@ pub(crate) struct Interest<S: Source> {
 
 impl<S: Source> Subscription<S> {
     pub(crate) fn new(interest: Interest<S>, delivery: Delivery, place: Place) -> Self {
-        let (seen, latest, ticket) = (interest.seen, None, None);
-        Self { interest, delivery, seen, latest, ticket, _place: place }
+        let (seen, looked) = (interest.seen, interest.seen);
+        Self { interest, delivery, seen, latest: None, looked, ticket: None, _place: place }
     }
 
     /// The key.
@@ -85,7 +87,7 @@ impl<S: Source> Subscription<S> {
     /// there is. It counts as a hit. `None` if there is none: none yet, or the owner says so.
     #[inline]
     pub fn latest(&mut self) -> Option<&S::Value> {
-        if self.interest.topic.posted.version() != self.seen {
+        if self.interest.topic.posted.version() != self.looked {
             self.catch_up();
         }
         let entry = self.latest.as_deref()?;
@@ -102,8 +104,8 @@ impl<S: Source> Subscription<S> {
 
     #[cold]
     fn catch_up(&mut self) {
-        if let Some(Unread { news, version, .. }) = self.interest.topic.read(self.seen, false) {
-            (self.latest, self.seen) = (news.entry, version);
+        if let Some(Unread { news, version, .. }) = self.interest.topic.read(self.looked, false) {
+            (self.latest, self.looked) = (news.entry, version);
         }
     }
 
@@ -130,7 +132,6 @@ impl<S: Source> Subscription<S> {
                 self.interest.topic.read(self.seen, each)
             {
                 self.seen = version;
-                self.latest.clone_from(&news.entry);
                 if news.is_blank() {
                     // Invalidated since it was posted: the next value is on its way.
                     continue;

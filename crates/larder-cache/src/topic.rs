@@ -180,7 +180,13 @@ impl<V, E> Topic<V, E> {
 
     /// Forgets the last value, without a word: it does not hold any more, and the next is awaited.
     pub(crate) fn forget(&self) -> Option<Entry<V>> {
-        lock(&self.board).latest.entry.take()
+        let mut board = lock(&self.board);
+        let news = board.latest.entry.take();
+        // The next failure leaves those who wait without a value: that is news again.
+        let gone = if news.is_some() { board.latest.error.take() } else { None };
+        drop(board);
+        drop(gone);
+        news
     }
 
     /// The last value that was posted.

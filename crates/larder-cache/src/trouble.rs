@@ -89,7 +89,7 @@ impl<E> Failing<E> {
     /// An upstream that came back after the failure ends the back-off within a second.
     fn retry_at(&self, recovered_at: Option<Time>) -> Time {
         match recovered_at {
-            Some(back) if back >= self.failed_at => self.retry_at.min(back.after(self.jitter)),
+            Some(back) if back > self.failed_at => self.retry_at.min(back.after(self.jitter)),
             _ => self.retry_at,
         }
     }

@@ -60,6 +60,10 @@ impl Upstream {
         Some(self.0.clock.now().since(since))
     }
 
+    pub(crate) fn is_down(&self) -> bool {
+        !self.is_well() && lock(&self.0.health).down_since.is_some()
+    }
+
     pub(crate) fn clock(&self) -> &Clock {
         &self.0.clock
     }

@@ -125,7 +125,7 @@ async fn the_error_ttl_is_a_wait_even_for_the_first_failure() {
 async fn what_is_remembered_about_failing_keys_is_bounded() {
     let source = Scripted::new((0..2_000).map(|_| Step::Absent));
     let (mut options, _hands) = options();
-    options.limits.troubles = 100;
+    (options.limits.troubles, options.limits.keepers) = (40, 10);
     let cache = Cache::new(source.clone(), options).unwrap();
     for key in 0..1_000 {
         assert!(cache.get(&key).await.is_err());

@@ -49,11 +49,13 @@ pub type OneOfMany<S> =
 pub(crate) struct Schedule<K> {
     due: Deadlines<K>,
     in_flight: HashSet<K>,
+    /// With how many keys the next tidying is worth its look at all of them.
+    tidy_at: usize,
 }
 
 impl<K: Hash + Eq + Ord + Clone> Schedule<K> {
     pub(crate) fn new() -> Self {
-        Self { due: Deadlines::default(), in_flight: HashSet::new() }
+        Self { due: Deadlines::default(), in_flight: HashSet::new(), tidy_at: 0 }
     }
 
     /// Adds a key, due at `at`, unless it is known.
@@ -85,11 +87,12 @@ impl<K: Hash + Eq + Ord + Clone> Schedule<K> {
 
     /// Forgets what is not `wanted`, if there is much more than `expected`.
     pub(crate) fn tidy(&mut self, expected: usize, wanted: impl Fn(&K) -> bool) {
-        if self.due.len() > 2 * expected + 64 {
+        if self.due.len() > self.tidy_at.max(2 * expected + 64) {
             let gone: Vec<K> = self.due.keys().filter(|key| !wanted(key)).cloned().collect();
             for key in gone {
                 self.due.remove(&key);
             }
+            self.tidy_at = 2 * self.due.len();
         }
     }
 

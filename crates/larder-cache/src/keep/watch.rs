@@ -21,6 +21,7 @@ use crate::slots::{Shard, Slot};
 use crate::source::{Blame, Fresh, Removal, Source};
 use crate::stats::Event;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock, sleep};
+use crate::trouble::Trouble;
 
 /// A source that can say what changes, as it changes; used by caches made with
 /// [`Cache::watching`](crate::Cache::watching).
@@ -287,6 +288,7 @@ impl<S: Watch> Feed<'_, S> {
             let now = engine.clock.now();
             let entry = engine.entry(fresh, weight, previous.as_ref(), Some(slot), now);
             entry.connect();
+            drop(engine.troubles.remove_if(self.key, Trouble::is_absent));
             engine.publish(self.key, Some(slot), &entry, &mut aftermath);
             aftermath.hold(previous);
             aftermath.hold(self.last.replace(entry));
@@ -330,7 +332,7 @@ impl<S: Watch> Feed<'_, S> {
         let mut aftermath = Aftermath::new();
         let shard = engine.slots.shard(self.key);
         if let Some(slot) = self.slot(&shard) {
-            engine.succeed(self.key, false, engine.clock.now(), &mut aftermath);
+            engine.succeed(self.key, false, true, engine.clock.now(), &mut aftermath);
             if let Some(entry) = &self.last {
                 entry.connect();
                 aftermath.wake(slot.topic.post_vouched(entry));

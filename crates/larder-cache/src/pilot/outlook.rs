@@ -49,7 +49,8 @@ impl<S: Source> Pilot<S> {
         };
         // After a failure the next fetch does not wait at the source: its answer is the sign of life.
         let failing = trouble.and_then(Trouble::failing);
-        let alive = failing.is_none_or(|failing| matches!(failing.error, Error::NoIndex));
+        let alive = !engine.upstream.is_down()
+            && failing.is_none_or(|failing| matches!(failing.error, Error::NoIndex));
         let confirmed_at = previous.map(|entry| entry.vouched_at(now)).or(absent_since);
         let salt = confirmed_at.map_or(0, Time::as_millis);
         Situation {

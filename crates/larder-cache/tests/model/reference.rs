@@ -102,6 +102,7 @@ struct Reader {
     key: u32,
     max_age: u64,
     seen: u64,
+    looked: u64,
     latest: Option<u64>,
 }
 
@@ -181,7 +182,7 @@ impl Trouble {
         match self {
             Self::Absent { since } => Span::at(since + ABSENT_TTL),
             Self::Failing { at, rest, .. } => match upstream.crowd() {
-                Some(crowd) if crowd.may >= *at => rest.sooner_of(crowd),
+                Some(crowd) if crowd.may > *at => rest.sooner_of(crowd),
                 _ => *rest,
             },
         }
@@ -326,7 +327,11 @@ impl Reference {
 
     pub(crate) fn invalidate(&mut self, key: u32) -> bool {
         self.advance(key);
-        self.key(key).board.held = None;
+        let board = &mut self.key(key).board;
+        if board.held.take().is_some() {
+            // The next failure leaves its readers without a value: that is news again.
+            board.error = None;
+        }
         self.leaves(key, Removal::Invalidated)
     }
 
@@ -396,7 +401,13 @@ impl Reference {
             entry.board.version += 1;
         }
         let seen = entry.board.version - u64::from(!entry.board.is_blank());
-        self.readers.push(Reader { key, max_age: max_age * 1_000, seen, latest: None });
+        self.readers.push(Reader {
+            key,
+            max_age: max_age * 1_000,
+            seen,
+            looked: seen,
+            latest: None,
+        });
     }
 
     pub(crate) fn unsubscribe(&mut self, nth: usize) {
@@ -411,20 +422,18 @@ impl Reference {
     pub(crate) fn latest(&mut self, nth: usize) -> Option<u64> {
         let reader = &mut self.readers[nth];
         let board = &self.keys[reader.key as usize].board;
-        if reader.seen != board.version {
-            reader.seen = board.version;
+        if reader.looked != board.version {
+            reader.looked = board.version;
             reader.latest = board.held.map(|held| held.value);
         }
         reader.latest
     }
 
     pub(crate) fn changed(&mut self, nth: usize) -> Option<Told> {
-        let unread = {
-            let reader = &self.readers[nth];
-            self.keys[reader.key as usize].board.version - reader.seen
-        };
-        let value = self.latest(nth);
-        let board = &self.keys[self.readers[nth].key as usize].board;
+        let reader = &mut self.readers[nth];
+        let board = &self.keys[reader.key as usize].board;
+        let unread = board.version - std::mem::replace(&mut reader.seen, board.version);
+        let value = board.held.map(|held| held.value);
         let missed = unread.checked_sub(1).filter(|_| !board.is_blank())?;
         Some(Told { value, error: board.error.clone(), missed })
     }
