@@ -10,6 +10,7 @@ use crate::rounds::Round;
 use crate::signal::Wakers;
 use crate::slots::{Shard, Slot};
 use crate::source::{Removal, Source};
+use crate::topic::{News, Posted};
 use crate::trouble::Trouble;
 
 type Told<S> = (Arc<Round<Outcome<S>>>, Outcome<S>);
@@ -24,6 +25,7 @@ pub(crate) struct Aftermath<S: Source> {
     ended: Vec<(S::Key, Slot<S>)>,
     held: Vec<Entry<S::Value>>,
     forgotten: Vec<(S::Key, Trouble<S::Error>)>,
+    replaced: Vec<News<S::Value, S::Error>>,
     /// The weight of the store has changed.
     grown: bool,
     evicting: bool,
@@ -38,6 +40,7 @@ impl<S: Source> Aftermath<S> {
             ended: Vec::new(),
             held: Vec::new(),
             forgotten: Vec::new(),
+            replaced: Vec::new(),
             grown: false,
             evicting: false,
         }
@@ -58,7 +61,15 @@ impl<S: Source> Aftermath<S> {
         self.held.extend(entry);
     }
 
-    pub(crate) fn forgotten(&mut self, troubles: Vec<(S::Key, Trouble<S::Error>)>) {
+    pub(crate) fn posted(&mut self, posted: Posted<S::Value, S::Error>) {
+        self.wake(posted.wakers);
+        self.replaced.extend(posted.replaced);
+    }
+
+    pub(crate) fn forgotten(
+        &mut self,
+        troubles: impl IntoIterator<Item = (S::Key, Trouble<S::Error>)>,
+    ) {
         self.forgotten.extend(troubles);
     }
 

@@ -181,22 +181,13 @@ impl<S: Source> Cache<S> {
     /// also how a cache is populated before its first fetch: a keeper goes on from there, once there is a
     /// subscriber or a request that finds the value too old.
     pub fn put(&self, key: &S::Key, value: impl Into<Fresh<S::Value>>) -> Put {
-        self.insert(key, value.into(), |_| false)
+        self.engine.put(key, value.into(), |_| false).0
     }
 
     /// Sets `key`'s value from outside unless the cache holds one, fresh or stale. A fetch that is
     /// under way cannot undo it.
     pub fn put_if_absent(&self, key: &S::Key, value: impl Into<Fresh<S::Value>>) -> Put {
-        self.insert(key, value.into(), |engine| engine.store.contains(key))
-    }
-
-    fn insert(
-        &self,
-        key: &S::Key,
-        fresh: Fresh<S::Value>,
-        keep_old: impl FnOnce(&Engine<S>) -> bool,
-    ) -> Put {
-        self.engine.put(key, fresh, keep_old).0
+        self.engine.put(key, value.into(), |engine| engine.store.contains(key)).0
     }
 
     /// Forgets `key`'s value; says whether there was one.

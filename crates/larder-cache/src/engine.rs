@@ -185,7 +185,7 @@ impl<S: Source> Engine<S> {
         let admitted = self.admit(key, slot, entry, aftermath);
         if let Some(slot) = slot {
             slot.topic.note_index(entry.index());
-            aftermath.wake(slot.topic.post_value(entry));
+            aftermath.posted(slot.topic.post_value(entry));
         }
         admitted
     }
@@ -278,7 +278,7 @@ impl<S: Source> Engine<S> {
             slot.rounds.outdate();
             after.wake(slot.topic.beacon.raise());
         }
-        drop(self.troubles.remove_if(key, Trouble::is_absent));
+        after.forgotten(self.troubles.remove_if(key, Trouble::is_absent));
     }
 
     /// Forgets a value; says whether there was one. The shard is locked.
@@ -312,8 +312,24 @@ impl<S: Source> Engine<S> {
         self.trouble(key).map_or(Time::ZERO, |trouble| trouble.rests_until(recovered_at))
     }
 
-    /// Remembers that the owner has no such thing.
-    pub(crate) fn remember_absent(
+    /// The owner says that there is no such thing. The shard is locked.
+    pub(crate) fn become_absent(
+        &self,
+        key: &S::Key,
+        slot: Option<&Slot<S>>,
+        remember_for: Option<Duration>,
+        aftermath: &mut Aftermath<S>,
+    ) {
+        if let Some((key, entry)) = self.store.remove(key) {
+            aftermath.removed(key, entry, Removal::Absent);
+        }
+        self.remember_absent(key, remember_for, aftermath);
+        if let Some(slot) = slot {
+            aftermath.posted(slot.topic.post_absent());
+        }
+    }
+
+    fn remember_absent(
         &self,
         key: &S::Key,
         remember_for: Option<Duration>,

@@ -11,7 +11,7 @@ use crate::entry::{Entry, Freshness};
 use crate::error::Error;
 use crate::keep::Refresh;
 use crate::slots::Slot;
-use crate::source::{Attempt, Blame, Fetched, Fresh, Removal, Source};
+use crate::source::{Attempt, Blame, Fetched, Fresh, Source};
 use crate::stats::Event;
 use crate::trouble::{Failing, Trouble};
 
@@ -180,11 +180,7 @@ impl<S: Source> Engine<S> {
     ) -> Outcome<S> {
         self.counters.count(Event::Absent);
         if current {
-            if let Some((key, entry)) = self.store.remove(key) {
-                aftermath.removed(key, entry, Removal::Absent);
-            }
-            self.remember_absent(key, remember_for, aftermath);
-            aftermath.wake(slot.topic.post_absent());
+            self.become_absent(key, Some(slot), remember_for, aftermath);
         }
         Err(Error::Absent)
     }
@@ -226,7 +222,7 @@ impl<S: Source> Engine<S> {
             entry.vouch(freshness);
         }
         if current {
-            aftermath.wake(slot.topic.post_vouched(entry));
+            aftermath.posted(slot.topic.post_vouched(entry));
             // It may have been evicted while the source was asked.
             if self.store.contains(key) {
                 self.enlist(key, Some(slot), aftermath);
@@ -252,7 +248,7 @@ impl<S: Source> Engine<S> {
         } else {
             // What was said about the key after an outdated fetch began stands.
             let over = |trouble: &Trouble<S::Error>| current || !trouble.is_absent();
-            aftermath.forgotten(self.troubles.remove_if(key, over).into_iter().collect());
+            aftermath.forgotten(self.troubles.remove_if(key, over));
         }
     }
 
@@ -289,7 +285,7 @@ impl<S: Source> Engine<S> {
         let overtaken = !current && self.trouble(key).is_some_and(|trouble| trouble.is_absent());
         let leave_alone = !overtaken && self.remember_failure(key, error.clone(), blame, aftermath);
         if current {
-            aftermath.wake(slot.topic.post_error(error));
+            aftermath.posted(slot.topic.post_error(error));
         }
         leave_alone
     }

@@ -171,7 +171,7 @@ impl<S: Source> Pilot<S> {
             Next::Refuse => {
                 slot.seat = None;
                 slot.rounds.end().for_each(|round| aftermath.tell(round, &Err(Error::Down)));
-                aftermath.wake(slot.topic.post_error(&Error::Down));
+                aftermath.posted(slot.topic.post_error(&Error::Down));
                 // Without those who asked, there is something else to do.
                 self.plan_in(shard, aftermath)
             }

@@ -97,10 +97,7 @@ impl<S: Source> Engine<S> {
         let mut shard = self.slots.shard(key);
         if !self.tasks.is_closing() {
             self.forget(key, &mut shard, Removal::Absent, &mut aftermath);
-            self.remember_absent(key, None, &mut aftermath);
-            if let Some(slot) = shard.get(key) {
-                aftermath.wake(slot.topic.post_absent());
-            }
+            self.become_absent(key, shard.get(key), None, &mut aftermath);
         }
         drop(shard);
         aftermath.settle(self);

@@ -38,6 +38,14 @@ pub(crate) struct Unread<V, E> {
     pub(crate) missed: u64,
 }
 
+/// What a post leaves to be done outside of every lock: those whom it wakes, and what it replaces, whose
+/// drop is foreign code.
+#[must_use = "those who wait are woken when this is dropped, which should be outside of every lock"]
+pub(crate) struct Posted<V, E> {
+    pub(crate) wakers: Wakers,
+    pub(crate) replaced: Vec<News<V, E>>,
+}
+
 struct Board<V, E> {
     latest: News<V, E>,
     /// The last posts, oldest first, for those who want each.
@@ -131,13 +139,13 @@ impl<V, E> Topic<V, E> {
     }
 
     /// Posts a new value.
-    pub(crate) fn post_value(&self, entry: &Entry<V>) -> Wakers {
+    pub(crate) fn post_value(&self, entry: &Entry<V>) -> Posted<V, E> {
         self.post(|_| Some(News { entry: Some(Entry::clone(entry)), error: None }))
     }
 
     /// Posts that the value still holds, if that is news: it is the first value, or the end of an
     /// error.
-    pub(crate) fn post_vouched(&self, entry: &Entry<V>) -> Wakers {
+    pub(crate) fn post_vouched(&self, entry: &Entry<V>) -> Posted<V, E> {
         self.post(|latest| {
             let news = latest.entry.is_none() || latest.error.is_some();
             news.then(|| News { entry: Some(Entry::clone(entry)), error: None })
@@ -145,7 +153,7 @@ impl<V, E> Topic<V, E> {
     }
 
     /// Posts an absence, unless it is known.
-    pub(crate) fn post_absent(&self) -> Wakers {
+    pub(crate) fn post_absent(&self) -> Posted<V, E> {
         self.post(|latest| {
             let known = matches!(latest.error, Some(Error::Absent));
             (!known).then_some(News { entry: None, error: Some(Error::Absent) })
@@ -154,19 +162,18 @@ impl<V, E> Topic<V, E> {
 
     /// Posts an error beside the last value. Only the first error is news; a later one replaces it
     /// quietly.
-    pub(crate) fn post_error(&self, error: &Error<E>) -> Wakers {
+    pub(crate) fn post_error(&self, error: &Error<E>) -> Posted<V, E> {
         let mut quietly = false;
-        let wakers = self.post(|latest| {
+        let mut posted = self.post(|latest| {
             quietly = latest.error.as_ref().is_some_and(|known| !matches!(known, Error::Absent));
             let beside = News { entry: latest.entry.clone(), error: Some(error.clone()) };
             (!quietly).then_some(beside)
         });
         if quietly {
             let replaced = lock(&self.board).latest.error.replace(error.clone());
-            // An error's drop is foreign code.
-            drop(replaced);
+            posted.replaced.push(News { entry: None, error: replaced });
         }
-        wakers
+        posted
     }
 
     /// Tells everyone that nothing will come any more.
@@ -233,27 +240,25 @@ impl<V, E> Topic<V, E> {
         Some(Unread { news: board.latest.clone(), version, missed: unread - 1 })
     }
 
-    fn post(&self, news: impl FnOnce(&News<V, E>) -> Option<News<V, E>>) -> Wakers {
+    fn post(&self, news: impl FnOnce(&News<V, E>) -> Option<News<V, E>>) -> Posted<V, E> {
+        let mut posted = Posted { wakers: Wakers::default(), replaced: Vec::new() };
         if !self.is_interesting() {
-            return Wakers::default();
+            return posted;
         }
         let mut board = lock(&self.board);
         // Once more under the lock: the last one may have left meanwhile, and taken everything along.
         let news = if self.is_interesting() { news(&board.latest) } else { None };
-        let Some(news) = news else { return Wakers::default() };
-        let mut gone = None;
+        let Some(news) = news else { return posted };
         if board.depth > 0 {
             board.backlog.push_back(news.clone());
             if board.backlog.len() > board.depth {
-                gone = board.backlog.pop_front();
+                posted.replaced.extend(board.backlog.pop_front());
             }
         }
-        let old = std::mem::replace(&mut board.latest, news);
+        posted.replaced.push(std::mem::replace(&mut board.latest, news));
         // Under the lock, so that a reader never sees a version whose news is not there.
-        let wakers = self.posted.raise();
-        drop(board);
-        drop((gone, old));
-        wakers
+        posted.wakers = self.posted.raise();
+        posted
     }
 }
 

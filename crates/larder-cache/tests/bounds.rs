@@ -139,6 +139,20 @@ async fn a_value_may_ask_its_cache_while_it_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_value_that_leaves_a_backlog_may_ask_its_cache_while_it_is_dropped() {
+    let options = Options { refresh: Refresh::Pushed, ..Options::default() };
+    let cache = Cache::new(Drops, options).unwrap();
+    let handle = Arc::new(Mutex::new(Some(cache.clone())));
+    let each = larder_cache::Delivery::Each(2);
+    let _held = cache.subscribe_to(&1, &Request::DEFAULT, each).unwrap();
+    for _ in 0..5 {
+        let _ = cache.put(&1, Nosy(Arc::clone(&handle), 1));
+        cache.invalidate(&1);
+    }
+    *handle.lock().unwrap() = None;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_entry_that_nobody_reads_leaves_after_the_idle_time() {
     let (cache, ledger) = listening(Options { idle: secs(100), ..Options::default() });
     let _ = cache.put(&1, 1);

@@ -18,7 +18,7 @@ use crate::landing::{Answered, Order};
 use crate::pilot::{Look, Pilot};
 use crate::signal::Signal;
 use crate::slots::{Shard, Slot};
-use crate::source::{Blame, Fresh, Removal, Source};
+use crate::source::{Blame, Fresh, Source};
 use crate::stats::Event;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock, sleep};
 use crate::trouble::Trouble;
@@ -283,12 +283,12 @@ impl<S: Watch> Feed<'_, S> {
         let weight = engine.source.weigh(self.key, &fresh.value);
         let mut aftermath = Aftermath::new();
         let shard = engine.slots.shard(self.key);
-        if let Some(slot) = self.slot(&shard) {
+        if let Some(slot) = self.slot(&shard, &mut aftermath) {
             let previous = engine.previous(self.key, Some(slot));
             let now = engine.clock.now();
             let entry = engine.entry(fresh, weight, previous.as_ref(), Some(slot), now);
             entry.connect();
-            drop(engine.troubles.remove_if(self.key, Trouble::is_absent));
+            aftermath.forgotten(engine.troubles.remove_if(self.key, Trouble::is_absent));
             engine.publish(self.key, Some(slot), &entry, &mut aftermath);
             aftermath.hold(previous);
             aftermath.hold(self.last.replace(entry));
@@ -301,13 +301,9 @@ impl<S: Watch> Feed<'_, S> {
         let engine = &**self.engine;
         let mut aftermath = Aftermath::new();
         let shard = engine.slots.shard(self.key);
-        if let Some(slot) = self.slot(&shard) {
+        if let Some(slot) = self.slot(&shard, &mut aftermath) {
             aftermath.hold(self.last.take());
-            if let Some((key, entry)) = engine.store.remove(self.key) {
-                aftermath.removed(key, entry, Removal::Absent);
-            }
-            engine.remember_absent(self.key, None, &mut aftermath);
-            aftermath.wake(slot.topic.post_absent());
+            engine.become_absent(self.key, Some(slot), None, &mut aftermath);
         }
         drop(shard);
         aftermath.settle(engine);
@@ -315,13 +311,13 @@ impl<S: Watch> Feed<'_, S> {
 
     /// The key's slot, unless the pilot is about to end this stream: because the key was put or
     /// invalidated meanwhile, or because nobody wants it any more and it was evicted.
-    fn slot<'s>(&self, shard: &'s Shard<S>) -> Option<&'s Slot<S>> {
+    fn slot<'s>(&self, shard: &'s Shard<S>, aftermath: &mut Aftermath<S>) -> Option<&'s Slot<S>> {
         let engine = &**self.engine;
         let slot = shard.get(self.key)?;
         let evicted = self.last.is_some() && !engine.store.contains(self.key);
         let wanted = slot.topic.is_interesting() || !evicted;
         if !wanted {
-            drop(slot.topic.beacon.raise());
+            aftermath.wake(slot.topic.beacon.raise());
         }
         (wanted && slot.rounds.is_current() && !engine.tasks.is_closing()).then_some(slot)
     }
@@ -331,11 +327,11 @@ impl<S: Watch> Feed<'_, S> {
         let engine = &**self.engine;
         let mut aftermath = Aftermath::new();
         let shard = engine.slots.shard(self.key);
-        if let Some(slot) = self.slot(&shard) {
+        if let Some(slot) = self.slot(&shard, &mut aftermath) {
             engine.succeed(self.key, false, true, engine.clock.now(), &mut aftermath);
             if let Some(entry) = &self.last {
                 entry.connect();
-                aftermath.wake(slot.topic.post_vouched(entry));
+                aftermath.posted(slot.topic.post_vouched(entry));
             }
         }
         drop(shard);
