@@ -12,13 +12,16 @@ use crate::entry::{Entry, Verdict, judge};
 use crate::error::Error;
 use crate::get::Get;
 use crate::keep::Refresh;
-use crate::keep::batch::{Driver, Enlist, FetchMany};
+use crate::keep::batch::FetchMany;
+use crate::keep::batch::desk::{Desk, Enlist, Phase};
+use crate::keep::batch::driver::Driver;
+use crate::keep::batch::plan::{First, Plan};
 use crate::keep::watch::{Watch, follow};
 use crate::options::{Options, OutOfRange};
 use crate::pace::Rate;
 use crate::reply::{Origin, Reply};
 use crate::request::Request;
-use crate::source::{Attempt, Fetched, Fresh, Removal, Source};
+use crate::source::{Attempt, Blame, Fetched, Fresh, Removal, Source};
 use crate::stats::{Event, Stats};
 use crate::sweep;
 use crate::sync::sleep;
@@ -98,17 +101,38 @@ impl<S: Source> Cache<S> {
     pub fn batching(source: S, options: Options) -> Result<Self, OutOfRange>
     where
         S: FetchMany,
-        S::Key: Ord,
     {
-        let (enlist, desk) = Enlist::new();
-        if !matches!(options.refresh, Refresh::Batch { .. }) {
+        let Refresh::Batch { every, size, parallel } = options.refresh else {
             return Err(OutOfRange { option: "refresh", range: "Batch, for Cache::batching" });
-        }
-        let capabilities = Capabilities { follow: None, enlist: Some(enlist) };
-        let cache = Self::with(source, options, capabilities)?;
-        if let Some(driver) = Driver::new(Arc::clone(&cache.engine), desk) {
-            cache.engine.tasks.spawn(driver.run());
-        }
+        };
+        let plan = Plan {
+            every,
+            size: size as usize,
+            divide: None,
+            parallel: parallel as usize,
+            rate: None,
+            first: First::Later,
+            silence: Blame::Upstream,
+            tracks: false,
+        };
+        let desk = Arc::new(Desk::new(plan.throughput(), Phase::Running));
+        Self::driven(source, options, plan, desk)
+    }
+
+    /// A cache that refreshes in batches as `plan` says, once its desk says that it may.
+    pub(crate) fn driven(
+        source: S,
+        options: Options,
+        plan: Plan<S>,
+        desk: Arc<Desk<S::Key>>,
+    ) -> Result<Self, OutOfRange>
+    where
+        S: FetchMany,
+    {
+        let enlist = Some(Enlist(Arc::clone(&desk)));
+        let cache = Self::with(source, options, Capabilities { follow: None, enlist })?;
+        let driver = Driver::new(Arc::clone(&cache.engine), desk, plan);
+        cache.engine.tasks.spawn(driver.run());
         Ok(cache)
     }
 

@@ -17,7 +17,7 @@ use crate::clock::{Clock, Ticker, Time};
 use crate::crowd::{Census, Places};
 use crate::entry::{Entry, Freshness, Versioned};
 use crate::error::Error;
-use crate::keep::batch::Enlist;
+use crate::keep::batch::desk::Enlist;
 use crate::keep::watch::Follow;
 use crate::options::Options;
 use crate::pace::{Pace, Rate};
@@ -160,6 +160,7 @@ impl<S: Source> Engine<S> {
         // Beyond four billion it is as heavy as can be told, which no shard holds.
         let weight = u32::try_from(weight.max(1)).unwrap_or(u32::MAX);
         let entry = Versioned::new(fresh.value, fresh.index, lead, weight, freshness);
+        let entry = if fresh.terminal { entry.terminal() } else { entry };
         match previous {
             Some(previous) => entry.inherit_read(previous),
             None => entry.touch(now),
@@ -203,6 +204,9 @@ impl<S: Source> Engine<S> {
                 for (other, old) in gone {
                     // The store may have no room for the newcomer itself.
                     let replaced = other == *key && !Entry::ptr_eq(&old, entry);
+                    if replaced {
+                        entry.standing().inherit(old.standing());
+                    }
                     let cause = if replaced { Removal::Replaced } else { Removal::Evicted };
                     if !replaced {
                         self.counters.count(Event::Eviction);
@@ -233,7 +237,7 @@ impl<S: Source> Engine<S> {
         if let Some(enlist) = &self.enlist
             && !slot.is_some_and(|slot| slot.has_no_pilot)
         {
-            aftermath.wake(enlist.key(key));
+            aftermath.wake(enlist.note_change(key));
         }
     }
 
@@ -254,16 +258,29 @@ impl<S: Source> Engine<S> {
         if keep_old(self) {
             return (Put::Present, None);
         }
+        let (stored, entry) = self.put_in(key, fresh, weight, &mut shard, &mut aftermath);
+        drop(shard);
+        aftermath.settle(self);
+        (if stored { Put::Stored } else { Put::TooHeavy }, Some(entry))
+    }
+
+    /// Sets a value from outside; says whether it was light enough. The shard is locked.
+    pub(crate) fn put_in(
+        &self,
+        key: &S::Key,
+        fresh: Fresh<S::Value>,
+        weight: u64,
+        shard: &mut Shard<S>,
+        aftermath: &mut Aftermath<S>,
+    ) -> (bool, Entry<S::Value>) {
         let mut slot = shard.get_mut(key);
-        self.advance(key, slot.as_deref_mut(), &mut aftermath);
+        self.advance(key, slot.as_deref_mut(), aftermath);
         let previous = self.previous(key, slot.as_deref());
         let now = self.clock.now();
         let entry = self.entry(fresh, weight, previous.as_ref(), slot.as_deref(), now);
-        let stored = self.publish(key, slot.as_deref(), &entry, &mut aftermath);
-        drop(shard);
-        drop(previous);
-        aftermath.settle(self);
-        (if stored { Put::Stored } else { Put::TooHeavy }, Some(entry))
+        let stored = self.publish(key, slot.as_deref(), &entry, aftermath);
+        aftermath.hold(previous);
+        (stored, entry)
     }
 
     /// Advances `key`'s generation, and forgets its absence. The failures stay: they belong to the
@@ -420,6 +437,9 @@ impl<S: Source> Engine<S> {
         use Removal::{Evicted, Expired, Idle, Invalidated};
         if matches!(cause, Evicted | Idle | Expired | Invalidated) {
             self.alert(key);
+        }
+        if let Some(enlist) = self.enlist.as_ref().filter(|_| cause != Removal::Replaced) {
+            enlist.has_left(entry.standing().turn());
         }
         let listener = || self.source.removed(key, entry.value(), cause);
         // Unwind-safe: a listener that panics leaves behind what it likes, but nothing of ours.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::clock::{Time, millis};
 use crate::request::Request;
+use crate::standing::Standing;
 
 /// A shared entry. Nothing ever holds one weakly, so it needs no second counter.
 pub(crate) type Entry<V> = triomphe::Arc<Versioned<V>>;
@@ -30,6 +31,7 @@ pub(crate) struct Versioned<V> {
     lead: u64,
     weight: u32,
     read_at: AtomicU32,
+    standing: Standing,
     value: V,
 }
 
@@ -104,8 +106,19 @@ impl<V> Versioned<V> {
             lead,
             weight,
             read_at: AtomicU32::new(0),
+            standing: Standing::new(false),
             value,
         }
+    }
+
+    /// As it is, but of a value that nobody asks about again.
+    pub(crate) fn terminal(self) -> Self {
+        Self { standing: Standing::new(true), ..self }
+    }
+
+    /// Where it stands in the schedule of batches.
+    pub(crate) fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     pub(crate) fn value(&self) -> &V {

@@ -81,6 +81,7 @@
 //! [`Source::removed`] hears of everything that leaves, and why.
 
 mod aftermath;
+mod auto_refresh;
 mod backoff;
 mod budget;
 mod cache;
@@ -108,6 +109,7 @@ mod rounds;
 mod signal;
 mod slots;
 mod source;
+mod standing;
 mod stats;
 mod store;
 mod subscription;
@@ -118,6 +120,10 @@ mod topic;
 mod trouble;
 mod upstream;
 
+pub use auto_refresh::{
+    AutoRefresh, AutoRefreshOptions, AutoRefreshStats, Batches, Capacity, CreateError, Creation,
+    OneSynced, Overflow, Stopped, SyncSource, Synced, Tracked, Updated,
+};
 pub use backoff::Backoff;
 pub use budget::{Budget, Share};
 pub use cache::{Cache, Put};

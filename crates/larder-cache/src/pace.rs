@@ -75,6 +75,41 @@ impl Pace {
     }
 }
 
+/// One limit for many: a token bucket, full at first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bucket {
+    rate: Option<Rate>,
+    pace: Pace,
+}
+
+impl Bucket {
+    /// Without a rate there is no limit.
+    pub(crate) fn new(rate: Option<Rate>) -> Self {
+        Self { rate, pace: Pace::default() }
+    }
+
+    /// From when on there is a token.
+    pub(crate) fn next(&self) -> Time {
+        self.rate.map_or(Time::ZERO, |rate| self.pace.next(rate))
+    }
+
+    /// Takes one.
+    pub(crate) fn take(&mut self, now: Time) {
+        if let Some(rate) = self.rate {
+            self.pace = self.pace.fetched(rate, now);
+        }
+    }
+
+    /// How many tokens there will be `within` this time, those of now among them.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+    pub(crate) fn tokens(&self, within: Duration, now: Time) -> usize {
+        let Some(rate) = self.rate else { return usize::MAX };
+        let earned = now.since(self.pace.at).as_secs_f64() * rate.per_second;
+        let held = f64::from(rate.burst) - (self.pace.owed - earned).max(0.0);
+        (held + within.as_secs_f64() * rate.per_second) as usize
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +135,17 @@ mod tests {
         assert_eq!(pace.next(rate), at(100));
         let pace = pace.fetched(rate, at(60_000)).fetched(rate, at(60_000));
         assert_eq!(pace.next(rate), at(60_100), "an hour's rest earns no more than the burst");
+    }
+
+    #[test]
+    fn a_bucket_tells_what_it_holds_and_what_it_will() {
+        let at = Time::from_millis;
+        let mut bucket = Bucket::new(Some(Rate { burst: 3, per_second: 10.0 }));
+        assert_eq!(bucket.tokens(Duration::from_secs(1), at(500)), 13);
+        (0..3).for_each(|_| bucket.take(at(500)));
+        assert_eq!((bucket.next(), bucket.tokens(Duration::ZERO, at(500))), (at(600), 0));
+        assert_eq!(bucket.tokens(Duration::from_secs(1), at(700)), 12);
+        assert_eq!(Bucket::new(None).tokens(Duration::ZERO, at(0)), usize::MAX);
     }
 
     #[test]

@@ -115,6 +115,9 @@ pub enum Removal {
     TooHeavy,
     /// It was invalidated.
     Invalidated,
+    /// It was deleted: [`AutoRefresh::delete`](crate::AutoRefresh::delete) and
+    /// [`delete_delayed`](crate::AutoRefresh::delete_delayed).
+    Deleted,
     /// The owner says that there is no such thing any more.
     Absent,
     /// Nobody had read it for the cache's [idle time](crate::Options::idle).
@@ -207,12 +210,13 @@ pub struct Fresh<V> {
     pub(crate) index: u64,
     pub(crate) ttl: Option<Duration>,
     pub(crate) age: Duration,
+    pub(crate) terminal: bool,
 }
 
 impl<V> Fresh<V> {
     /// `value`, of age zero, with index 0, kept for the cache's ttl.
     pub fn new(value: V) -> Self {
-        Self { value, index: 0, ttl: None, age: Duration::ZERO }
+        Self { value, index: 0, ttl: None, age: Duration::ZERO, terminal: false }
     }
 
     /// Sets the owner's change counter for this value.
@@ -234,6 +238,15 @@ impl<V> Fresh<V> {
     #[must_use]
     pub fn age(mut self, age: Duration) -> Self {
         self.age = age;
+        self
+    }
+
+    /// Says that the value will not change any more: a cache that refreshes
+    /// [in batches](crate::Refresh::Batch) does not ask about it again, and lets it go when its ttl is
+    /// over. In any other cache it has no effect.
+    #[must_use]
+    pub fn terminal(mut self) -> Self {
+        self.terminal = true;
         self
     }
 }

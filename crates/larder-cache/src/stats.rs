@@ -57,6 +57,10 @@ pub struct Stats {
     pub parked: u64,
     /// Events that a source's streams brought.
     pub streamed: u64,
+    /// Answers about keys that a batch had not asked about, or twice about the same: they are ignored.
+    pub strays: u64,
+    /// Keys that a function which divides due keys into batches dropped, doubled or invented.
+    pub misdivided: u64,
     /// Panics of [`Source::removed`](crate::Source::removed) and of callbacks.
     pub listener_panics: u64,
     /// Entries held now.
@@ -113,6 +117,8 @@ impl<S: Source> Engine<S> {
             refused: total(Event::Refused),
             parked: total(Event::Parked),
             streamed: total(Event::Streamed),
+            strays: total(Event::Stray),
+            misdivided: total(Event::Misdivided),
             listener_panics: total(Event::ListenerPanic),
             entries: self.store.len() as u64,
             weight: self.store.weight(),
@@ -153,6 +159,8 @@ pub(crate) enum Event {
     Refused,
     Parked,
     Streamed,
+    Stray,
+    Misdivided,
     ListenerPanic,
 }
 

@@ -1,0 +1,216 @@
+//! Keys in flight together, in a task of their own. However that ends, nobody is left waiting.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::aftermath::Aftermath;
+use crate::engine::Engine;
+use crate::entry::Entry;
+use crate::error::Error;
+use crate::guarded::{Panicked, caught, within};
+use crate::keep::batch::desk::Desk;
+use crate::keep::batch::plan::Plan;
+use crate::keep::batch::seating::{Facts, due, seat};
+use crate::keep::batch::{FetchMany, OneOfMany};
+use crate::landing::{Answered, Order};
+use crate::pilot;
+use crate::source::{Blame, Fetched, Removal, Source};
+use crate::standing::Turn;
+use crate::stats::Event;
+
+/// A key in flight.
+pub(crate) struct Passenger<S: Source> {
+    pub(crate) key: S::Key,
+    /// Taken when it lands.
+    pub(crate) order: Option<Order<S::Value>>,
+}
+
+pub(crate) struct Flight<S: FetchMany> {
+    engine: Arc<Engine<S>>,
+    desk: Arc<Desk<S::Key>>,
+    plan: Arc<Plan<S>>,
+    passengers: Vec<Passenger<S>>,
+}
+
+/// Where the passengers sit. Most answers come in the order of the questions; a map is made for others.
+struct Seats<K> {
+    expected: usize,
+    by_key: HashMap<K, usize>,
+}
+
+impl<K: Hash + Eq + Clone> Seats<K> {
+    fn find<S: Source<Key = K>>(&mut self, passengers: &[Passenger<S>], key: &K) -> Option<usize> {
+        if passengers.get(self.expected).is_none_or(|passenger| passenger.key != *key) {
+            if self.by_key.is_empty() {
+                let seats = passengers.iter().enumerate();
+                self.by_key = seats.map(|(place, seated)| (seated.key.clone(), place)).collect();
+            }
+            self.expected = *self.by_key.get(key)?;
+        }
+        self.expected += 1;
+        Some(self.expected - 1)
+    }
+}
+
+impl<S: FetchMany> Flight<S> {
+    pub(crate) fn take_off(
+        engine: Arc<Engine<S>>,
+        desk: Arc<Desk<S::Key>>,
+        plan: Arc<Plan<S>>,
+        passengers: Vec<Passenger<S>>,
+    ) -> Self {
+        desk.took_off(passengers.len());
+        Self { engine, desk, plan, passengers }
+    }
+
+    pub(crate) async fn fly(mut self) {
+        let engine = Arc::clone(&self.engine);
+        let time_allowed = engine.options.fetch_timeout;
+        let began_at = engine.clock.now();
+        let batch = self
+            .passengers
+            .iter()
+            .filter_map(|passenger| {
+                let order = passenger.order.as_ref()?;
+                Some((passenger.key.clone(), engine.attempt(order, Duration::MAX)))
+            })
+            .collect();
+        let fetch = within(time_allowed, caught(async { engine.source.fetch_many(batch).await }));
+        // Cancel-safe: the losing arm is dropped, which is what closing means.
+        let answers = tokio::select! {
+            biased;
+            () = engine.tasks.closing() => return,
+            answers = fetch => answers,
+        };
+        self.desk.latency.took(self.passengers.len(), began_at, engine.clock.now());
+        match answers {
+            None => {
+                let silence = self.plan.silence;
+                self.land_all(|| (Error::TimedOut(time_allowed), silence));
+            }
+            Some(Err(Panicked)) => self.land_all(|| (Error::Panicked, Blame::Entry)),
+            Some(Ok(Err(error))) => {
+                let (error, blame) = engine.failure(error);
+                self.land_all(|| (error.clone(), blame));
+            }
+            Some(Ok(Ok(answers))) => self.land_each(answers),
+        }
+    }
+
+    fn land_each(&mut self, answers: Vec<OneOfMany<S>>) {
+        let engine = Arc::clone(&self.engine);
+        let (mut strays, mut seats) = (0, Seats { expected: 0, by_key: HashMap::new() });
+        for (key, answer) in answers {
+            let order = seats.find(&self.passengers, &key);
+            let Some(order) = order.and_then(|place| self.passengers[place].order.take()) else {
+                strays += 1;
+                continue;
+            };
+            let assess = AssertUnwindSafe(|| {
+                answer
+                    .map(|fetched| engine.assess(&key, fetched, order.previous.as_ref()))
+                    .map_err(|error| engine.failure(error))
+            });
+            let answered = catch_unwind(assess).unwrap_or(Err((Error::Panicked, Blame::Entry)));
+            self.land(&key, answered, order);
+        }
+        if strays > 0 {
+            engine.counters.add(Event::Stray, strays);
+            tracing::warn!(
+                strays,
+                "a batch was answered with keys that were not asked for, or twice with the same: \
+                 those answers are ignored"
+            );
+        }
+        for place in 0..self.passengers.len() {
+            let Some(order) = self.passengers[place].order.take() else { continue };
+            let key = self.passengers[place].key.clone();
+            let unmentioned = Fetched::NotModified { ttl: None };
+            let answer = engine.assess(&key, unmentioned, order.previous.as_ref());
+            self.land(&key, Ok(answer), order);
+        }
+    }
+
+    fn land_all(&mut self, failure: impl Fn() -> (Error<S::Error>, Blame)) {
+        for place in 0..self.passengers.len() {
+            let Some(order) = self.passengers[place].order.take() else { continue };
+            let key = self.passengers[place].key.clone();
+            self.land(&key, Err(failure()), order);
+        }
+    }
+
+    fn land(&self, key: &S::Key, answered: Answered<S>, order: Order<S::Value>) {
+        let (engine, desk) = (&self.engine, &self.desk);
+        let now = engine.clock.now();
+        // Of the value as it was: the source is asked before the lock is taken.
+        let due =
+            order.previous.as_ref().map_or(now, |seen| due(engine, &self.plan, key, seen, now));
+        let mut aftermath = Aftermath::new();
+        let mut shard = engine.slots.shard(key);
+        let mut confirmed = false;
+        if let Some(slot) = shard.get_mut(key) {
+            confirmed = engine.land(key, slot, answered, &order, &mut aftermath);
+            aftermath.wake(slot.topic.beacon.raise());
+        }
+        let entry = engine.store.peek(key);
+        if let Some(entry) = &entry {
+            let first = self.plan.first.is_at_once();
+            let facts = Facts { landed: true, due, tick: now, first, now };
+            let back = matches!(entry.standing().turn(), Turn::Flying | Turn::Waiting);
+            if back && seat(engine, desk, key, entry, &facts) {
+                engine.forget(key, &mut shard, Removal::Deleted, &mut aftermath);
+            }
+        }
+        let failed = engine.trouble(key).is_some_and(|trouble| trouble.failing().is_some());
+        desk.schedule().note_outcome(key, failed);
+        let mut orphan = None;
+        if let Some(slot) = shard.get_mut(key)
+            && std::mem::take(&mut slot.has_no_pilot)
+        {
+            // Whoever came meanwhile and needs more than this batch gets a pilot.
+            let wanted = slot.rounds.is_asked() || slot.topic.is_interesting();
+            if wanted && !engine.tasks.is_closing() {
+                orphan = Some((Arc::clone(&slot.topic), engine.tasks.reserve()));
+            } else {
+                engine.end_slot(&mut shard, key, &Error::Closed, &mut aftermath);
+            }
+        }
+        drop(shard);
+        aftermath.settle(engine);
+        if let Some((topic, live)) = orphan {
+            pilot::start(engine, key.clone(), topic, live);
+        }
+        self.tell_of_end(key, entry, confirmed);
+        drop(order);
+    }
+
+    fn tell_of_end(&self, key: &S::Key, entry: Option<Entry<S::Value>>, confirmed: bool) {
+        let Some(entry) = entry.filter(|entry| confirmed && entry.standing().is_terminal()) else {
+            return;
+        };
+        if self.plan.tracks {
+            self.desk.note_ended(key);
+        }
+        let listener = AssertUnwindSafe(|| self.engine.source.finished(key, entry.value()));
+        // Unwind-safe: a listener that panics leaves behind what it likes, but nothing of ours.
+        if catch_unwind(listener).is_err() {
+            self.engine.counters.count(Event::ListenerPanic);
+        }
+    }
+}
+
+impl<S: FetchMany> Drop for Flight<S> {
+    fn drop(&mut self) {
+        // Closed, dropped by the runtime, or dropping the source's future panicked: nobody is left
+        // waiting.
+        let panicked = std::thread::panicking();
+        self.land_all(|| {
+            let error = if panicked { Error::Panicked } else { Error::Closed };
+            (error, Blame::Entry)
+        });
+        self.desk.landed(self.passengers.len());
+    }
+}
