@@ -97,6 +97,7 @@ mod guarded;
 mod inbox;
 mod keep;
 mod landing;
+mod lead;
 mod lookup;
 mod options;
 mod pace;
