@@ -61,10 +61,9 @@ fn tracking(items: u64, period: Duration) -> AutoRefresh<Unchanged> {
 }
 
 /// The CPU time of this process.
-#[expect(clippy::cast_sign_loss, reason = "a process has not run for a negative time")]
-fn cpu() -> Duration {
+fn cpu_secs() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -77,7 +76,7 @@ fn runtime() -> tokio::runtime::Runtime {
 fn reads(items: u64) -> [f64; 4] {
     let runtime = runtime();
     let _inside = runtime.enter();
-    let tracked = tracking(items, Duration::from_secs(3600));
+    let tracked = tracking(items, Duration::from_hours(1));
     let in_order: Vec<u64> = (0..items).collect();
     let mut shuffled = in_order.clone();
     chance::shuffle(&mut shuffled, &mut chance::Dice::new(1));
@@ -108,19 +107,19 @@ fn syncs(items: u64, period: Duration, watch: Duration) -> [f64; 3] {
     // Created together, items are due together; the jitter spreads them over a sixteenth of a period
     // each time. What counts is how many are synced, and what that costs.
     std::thread::sleep(period + period / 8);
-    let (synced, busy, from) = (tracked.stats().unchanged, cpu(), Instant::now());
+    let (synced, busy, from) = (tracked.stats().unchanged, cpu_secs(), Instant::now());
     let mut busiest = 0.0_f64;
     while from.elapsed() < watch {
-        let (before, at) = (cpu(), Instant::now());
+        let (before, at) = (cpu_secs(), Instant::now());
         std::thread::sleep(Duration::from_secs(1));
-        busiest = busiest.max((cpu() - before).as_secs_f64() / at.elapsed().as_secs_f64());
+        busiest = busiest.max((cpu_secs() - before) / at.elapsed().as_secs_f64());
     }
-    let (busy, took) = (cpu() - busy, from.elapsed());
+    let (busy, took) = (cpu_secs() - busy, from.elapsed());
     let synced = tracked.stats().unchanged - synced;
     assert!(synced > 0, "something is due within {watch:?}");
     [
-        busy.as_secs_f64() * 1e9 / synced as f64,
-        100.0 * busy.as_secs_f64() / took.as_secs_f64(),
+        busy * 1e9 / synced as f64,
+        100.0 * busy / took.as_secs_f64(),
         100.0 * busiest,
     ]
 }
@@ -130,7 +129,7 @@ fn memory(items: u64) -> [f64; 2] {
     let runtime = runtime();
     let _inside = runtime.enter();
     let (before, resident) = (heap::live(), heap::resident());
-    let tracked = tracking(items, Duration::from_secs(3600));
+    let tracked = tracking(items, Duration::from_hours(1));
     tracked.start().expect("it was not stopped");
     while tracked.stats().queued < items {
         std::thread::sleep(Duration::from_millis(10));
