@@ -8,18 +8,19 @@ use std::time::Duration;
 
 use crate::aftermath::Aftermath;
 use crate::engine::Engine;
-use crate::entry::Entry;
+use crate::entry::{Entry, Versioned};
 use crate::error::Error;
 use crate::guarded::{Panicked, caught, within};
 use crate::keep::batch::desk::Desk;
 use crate::keep::batch::plan::Plan;
 use crate::keep::batch::seating::{Facts, due, seat};
 use crate::keep::batch::{FetchMany, OneOfMany};
-use crate::landing::{Answered, Order};
+use crate::landing::{Answer, Answered, Order};
 use crate::pilot;
 use crate::source::{Blame, Fetched, Removal, Source};
 use crate::standing::Turn;
 use crate::stats::Event;
+use crate::trouble::Trouble;
 
 /// A key in flight.
 pub(crate) struct Passenger<S: Source> {
@@ -145,9 +146,13 @@ impl<S: FetchMany> Flight<S> {
     fn land(&self, key: &S::Key, answered: Answered<S>, order: Order<S::Value>) {
         let (engine, desk) = (&self.engine, &self.desk);
         let now = engine.clock.now();
-        // Of the value as it was: the source is asked before the lock is taken.
-        let due =
-            order.previous.as_ref().map_or(now, |seen| due(engine, &self.plan, key, seen, now));
+        // Of the value that it brings, or else of the one as it was: the source is asked before the lock is
+        // taken.
+        let seen = match &answered {
+            Ok(Answer { fetched: Fetched::Fresh(fresh), .. }) => Some(&fresh.value),
+            _ => order.previous.as_deref().map(Versioned::value),
+        };
+        let due = seen.map_or(now, |seen| due(engine, &self.plan, key, seen, now));
         let mut aftermath = Aftermath::new();
         let mut shard = engine.slots.shard(key);
         let mut confirmed = false;
@@ -159,12 +164,21 @@ impl<S: FetchMany> Flight<S> {
         if let Some(entry) = &entry {
             let first = self.plan.first.is_at_once();
             let facts = Facts { landed: true, due, tick: now, first, now };
-            let back = matches!(entry.standing().turn(), Turn::Flying | Turn::Waiting);
+            let turn = entry.standing().turn();
+            // One that is new came while its predecessor was in flight: nobody else gives it a place.
+            let back = matches!(turn, Turn::Flying | Turn::Waiting | Turn::New);
+            if !confirmed && matches!(turn, Turn::Waiting | Turn::New) {
+                // What was said about its predecessor does not end it, or hold it up.
+                aftermath.forgotten(engine.troubles.remove_if(key, |_| true));
+            }
             if back && seat(engine, desk, key, entry, &facts) {
                 engine.forget(key, &mut shard, Removal::Deleted, &mut aftermath);
             }
         }
-        let failed = engine.trouble(key).is_some_and(|trouble| trouble.failing().is_some());
+        // What has left or is terminal is not asked about when its upstream is back.
+        let alive = entry.as_ref().is_some_and(|entry| !entry.standing().is_terminal());
+        let failing = |trouble: Trouble<S::Error>| trouble.failing().is_some();
+        let failed = alive && engine.trouble(key).is_some_and(failing);
         desk.schedule().note_outcome(key, failed);
         let mut orphan = None;
         if let Some(slot) = shard.get_mut(key)
