@@ -263,7 +263,9 @@ async fn whoever_deletes_an_item_all_the_time_does_not_put_it_off() {
     let jobs = Jobs::new(Mood::Counts);
     let tracked = tracking(&jobs, AutoRefreshOptions { period: secs(100), ..options() });
     tracked.get_or_create(&1, 0).unwrap();
-    for _ in 0..110_000 {
+    tracked.delete_delayed(&1);
+    sleep(Duration::from_millis(99_900)).await;
+    for _ in 0..300 {
         tracked.delete_delayed(&1);
         sleep(Duration::from_millis(1)).await;
     }
@@ -305,7 +307,7 @@ async fn a_refusal_of_its_predecessor_does_not_end_an_item() {
 /// numbers are right.
 #[tokio::test(start_paused = true)]
 async fn after_any_changes_each_item_is_synced_once_a_period() {
-    for seed in 1..=25_u64 {
+    for seed in 1..=10_u64 {
         let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mut dice = move |sides: u64| {
             random ^= random << 13;
@@ -430,6 +432,53 @@ async fn a_terminal_item_leaves_in_its_time_however_long_the_period_is() {
     tracked.get_or_create(&1, DONE).unwrap();
     sleep(secs(2)).await;
     assert_eq!(tracked.len(), 0);
+}
+
+/// Panics as it is dropped, if it is told to.
+struct Bomb(bool);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(!self.0 || std::thread::panicking(), "a bomb");
+    }
+}
+
+#[derive(Clone, Default)]
+struct Bombs(Arc<AtomicU32>);
+
+impl SyncSource for Bombs {
+    type Id = u32;
+    type Item = Bomb;
+    type Error = Down;
+
+    async fn sync(&self, batch: Vec<(u32, Tracked<Bomb>)>) -> Result<Vec<OneSynced<Self>>, Down> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(batch.into_iter().map(|(id, _)| (id, Ok(Synced::Updated(Bomb(false))))).collect())
+    }
+
+    fn is_terminal(&self, _: &u32, _: &Bomb) -> bool {
+        false
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_that_panics_as_it_is_dropped_ends_nothing_else() {
+    let bombs = Bombs::default();
+    let some = AutoRefreshOptions { period: secs(10), ..AutoRefreshOptions::default() };
+    let options = AutoRefreshOptions { sync_on_create: false, ..some };
+    let tracked = AutoRefresh::new(bombs.clone(), options).unwrap();
+    tracked.start().unwrap();
+    for (id, explodes) in [(1, false), (2, true), (3, true)] {
+        tracked.get_or_create(&id, Bomb(explodes)).unwrap();
+    }
+    sleep(secs(1)).await;
+    // One in the hands of the driver, the other one in those of a sync.
+    tracked.delete_delayed(&2);
+    sleep(secs(25)).await;
+    assert_eq!((tracked.len(), tracked.stats().listener_panics), (2, 2));
+    let before = bombs.0.load(Ordering::Relaxed);
+    sleep(secs(100)).await;
+    assert!(bombs.0.load(Ordering::Relaxed) - before >= 18);
 }
 
 /// A source of a plain cache that is fetched many at a time.

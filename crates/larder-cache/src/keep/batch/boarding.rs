@@ -38,7 +38,7 @@ impl<S: FetchMany> Driver<S> {
             }
         };
         drop(shard);
-        aftermath.settle(engine);
+        aftermath.settle_guarded(engine);
         boarded.map(|order| Passenger { key: row.key, order: Some(order) })
     }
 
@@ -113,7 +113,7 @@ impl<S: FetchMany> Driver<S> {
         }
         aftermath.hold(entry);
         drop(shard);
-        aftermath.settle(engine);
+        aftermath.settle_guarded(engine);
     }
 
     /// Has another place found for an entry whose row was taken out of the schedule.

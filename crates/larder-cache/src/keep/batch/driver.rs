@@ -165,8 +165,9 @@ impl<S: FetchMany> Driver<S> {
                 );
             }
             aftermath.hold(entry);
+            aftermath.hold(Some(seen));
             drop(shard);
-            aftermath.settle(&self.engine);
+            aftermath.settle_guarded(&self.engine);
         }
     }
 

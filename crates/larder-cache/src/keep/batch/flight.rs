@@ -192,13 +192,13 @@ impl<S: FetchMany> Flight<S> {
                 engine.end_slot(&mut shard, key, &Error::Closed, &mut aftermath);
             }
         }
+        aftermath.hold(order.previous);
         drop(shard);
-        aftermath.settle(engine);
+        aftermath.settle_guarded(engine);
         if let Some((topic, live)) = orphan {
             pilot::start(engine, key.clone(), topic, live);
         }
         self.tell_of_end(key, entry, confirmed);
-        drop(order);
     }
 
     fn tell_of_end(&self, key: &S::Key, entry: Option<Entry<S::Value>>, confirmed: bool) {
