@@ -6,6 +6,7 @@
 mod admin;
 pub mod api;
 mod build;
+mod checks;
 pub mod config;
 mod guard;
 mod listen;
@@ -14,5 +15,6 @@ mod metrics;
 mod shutdown;
 
 pub use build::{BuildError, Server};
+pub use checks::allow::{Allow, Pattern};
 pub use config::Config;
 pub use shutdown::interruption;

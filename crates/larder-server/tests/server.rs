@@ -1,110 +1,14 @@
 //! The whole server on real sockets: its API, its limits, and its end.
 
+mod support;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use larder_server::api::{Instance, Service, Services};
 use larder_server::{BuildError, Config, Server};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-
-/// How long a test waits for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-struct Running {
-    address: SocketAddr,
-    addresses: Vec<SocketAddr>,
-    stop: Option<oneshot::Sender<()>>,
-    server: JoinHandle<()>,
-}
-
-impl Running {
-    async fn start(change: impl FnOnce(&mut Config)) -> Self {
-        let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-        let mut config = Config { listen, ..Config::default() };
-        change(&mut config);
-        let server = Server::build(config).await.expect("a port is free");
-        let addresses = server.addresses();
-        let (stop, until) = oneshot::channel();
-        let server = tokio::spawn(server.run(async { until.await.unwrap_or(()) }));
-        Self { address: addresses[0], addresses, stop: Some(stop), server }
-    }
-
-    fn tell_to_stop(&mut self) {
-        self.stop.take().expect("it was not told before").send(()).expect("it runs");
-    }
-
-    async fn stopped(self) {
-        let ended = tokio::time::timeout(PATIENCE, self.server).await;
-        ended.expect("it stops in time").expect("it does not panic");
-    }
-
-    async fn stop(mut self) {
-        self.tell_to_stop();
-        self.stopped().await;
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a valid time");
-        stream
-    }
-
-    /// Sends one request on a connection of its own; returns the status and the body.
-    async fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        let length = body.len();
-        let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
-        let request = format!("{head}content-length: {length}\r\n\r\n{body}");
-        self.raw(request.into_bytes()).await
-    }
-
-    async fn raw(&self, request: Vec<u8>) -> (u16, String) {
-        let mut stream = self.connect();
-        let exchange = move || {
-            // A server that refuses closes before it has read everything.
-            let _ = stream.write_all(&request);
-            answer(&mut stream)
-        };
-        tokio::task::spawn_blocking(exchange).await.expect("it does not panic")
-    }
-
-    async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> T {
-        let (status, body) = self.call("GET", path, "").await;
-        assert_eq!(status, 200, "{body}");
-        serde_json::from_str(&body).expect("it is JSON")
-    }
-}
-
-impl Running {
-    /// Waits until a line of `/metrics` reads like this. Asking takes a connection, too.
-    async fn until_measured(&self, line: &str) {
-        let asking = async {
-            loop {
-                let (_, measured) = self.call("GET", "/metrics", "").await;
-                if measured.lines().any(|measured| measured == line) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let asked = tokio::time::timeout(PATIENCE, asking).await;
-        assert!(asked.is_ok(), "it never says {line}");
-    }
-}
-
-/// Reads until the end of the connection; returns the status and the body.
-fn answer(stream: &mut TcpStream) -> (u16, String) {
-    let mut bytes = Vec::new();
-    // Whoever refuses a body that is still coming may reset the connection after the answer.
-    let _ = stream.read_to_end(&mut bytes);
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    (status.unwrap_or(0), body.to_owned())
-}
-
-const ONE: &str = "/larder/v1/services/orders/instances/1";
+use support::{ONE, PATIENCE, Running, answer};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_is_registered_listed_renewed_and_deregistered() {
@@ -181,6 +85,84 @@ async fn bad_registrations_are_refused_with_a_reason() {
     }
     let services: Services = server.get("/larder/v1/services").await;
     assert!(services.services.is_empty());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_checks_are_refused_with_a_reason() {
+    let server = Running::start(|_| {}).await;
+    let one = r#"{"id":"c","ttl_secs":9}"#;
+    let many = (0..17).map(|id| format!(r#"{{"id":"{id}","ttl_secs":9}}"#)).collect::<Vec<_>>();
+    let long_id = format!(r#"{{"id":"{}","ttl_secs":9}}"#, "x".repeat(257));
+    let long_url = format!(r#"{{"id":"c","http":"http://h/{}"}}"#, "x".repeat(1_024));
+    for (checks, says) in [
+        (&*many.join(","), "checks: at most 16, found 17"),
+        (&*format!("{one},{one}"), r#"two with the id \"c\""#),
+        (r#"{"ttl_secs":9}"#, "missing field `id`"),
+        (r#"{"id":"","ttl_secs":9}"#, "the id of a check must be 1 to 256"),
+        (&*long_id, "the id of a check must be 1 to 256"),
+        (r#"{"id":"c","name":"\n","ttl_secs":9}"#, "the name of a check must be"),
+        (r#"{"id":"c"}"#, r#"check \"c\": expected one of http, tcp and ttl_secs"#),
+        (r#"{"id":"c","tcp":"h:1","ttl_secs":9}"#, "expected one of http, tcp and ttl_secs"),
+        (r#"{"id":"c","http":"h:1"}"#, "http: expected a URL such as"),
+        (r#"{"id":"c","http":"https://h"}"#, "TLS is not supported yet"),
+        (&*long_url, "http must be at most 1024 bytes"),
+        (r#"{"id":"c","tcp":"h"}"#, "tcp: expected HOST:PORT"),
+        (r#"{"id":"c","ttl_secs":0}"#, "ttl_secs: expected 1 to 86400, found 0"),
+        (r#"{"id":"c","tcp":"h:1","interval_secs":0}"#, "interval_secs: expected 1 to 86400"),
+        (r#"{"id":"c","tcp":"h:1","timeout_secs":61}"#, "timeout_secs: expected 1 to 60"),
+        (r#"{"id":"c","ttl_secs":9,"interval_secs":9}"#, "are for http and tcp"),
+        (r#"{"id":"c","ttl_secs":9,"deregister_after_secs":59}"#, "expected 60 to 604800"),
+        (r#"{"id":"c","ttl_secs":9,"status":"UP"}"#, "expected passing, warning or critical"),
+        (r#"{"id":"c","ttl_secs":9,"script":"x"}"#, "unknown field `script`"),
+    ] {
+        let body = format!(r#"{{"host":"h","checks":[{checks}]}}"#);
+        let (status, answer) = server.call("PUT", ONE, &body).await;
+        assert_eq!(status, 400, "{body}: {answer}");
+        assert!(answer.contains(says), "{body}: {answer}");
+    }
+    let services: Services = server.get("/larder/v1/services").await;
+    assert!(services.services.is_empty());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_with_a_ttl_is_reported_and_shown() {
+    let server = Running::start(|_| {}).await;
+    let check = r#"{"id":"self","ttl_secs":60,"deregister_after_secs":3600}"#;
+    let body = format!(r#"{{"ip":"10.0.0.1","checks":[{check}]}}"#);
+    let (_, answer) = server.call("PUT", ONE, &body).await;
+    let held: Instance = serde_json::from_str(&answer).expect("it is JSON");
+    let check = &held.checks[0];
+    assert_eq!((&*held.status, &*check.name, &*check.status), ("DOWN", "self", "critical"));
+    assert_eq!((check.ttl_secs, check.deregister_after_secs), (Some(60), Some(3_600)));
+    let path = format!("{ONE}/checks/self");
+    for (says, output, status) in
+        [("passing", "fine", "UP"), ("passing", "better", "UP"), ("critical", "", "DOWN")]
+    {
+        let report = format!(r#"{{"status":"{says}","output":"{output}"}}"#);
+        assert_eq!(server.call("PUT", &path, &report).await, (204, String::new()));
+        let service: Service = server.get("/larder/v1/services/orders").await;
+        let held = &service.instances[0];
+        let shown = (&*held.status, &*held.checks[0].status, &*held.checks[0].output);
+        assert_eq!(shown, (status, says, output));
+        let services: Services = server.get("/larder/v1/services").await;
+        assert_eq!(services.services[0].status.get(status), Some(&1));
+    }
+    for (path, report, status, says) in [
+        (&*path, r#"{"status":"fine"}"#, 400, "expected passing, warning or critical"),
+        (&*path, r#"{"status":"passing","note":""}"#, 400, "unknown field `note`"),
+        (&*path, "", 400, "cannot read the report"),
+        (&*format!("{ONE}/checks/other"), r#"{"status":"passing"}"#, 404, "is not registered"),
+    ] {
+        let (answered, answer) = server.call("PUT", path, report).await;
+        assert_eq!(answered, status, "{report}: {answer}");
+        assert!(answer.contains(says), "{report}: {answer}");
+    }
+    let probed = r#"{"ip":"10.0.0.1","checks":[{"id":"self","tcp":"127.0.0.1:1"}]}"#;
+    server.call("PUT", ONE, probed).await;
+    let (status, answer) = server.call("PUT", &path, r#"{"status":"passing"}"#).await;
+    assert_eq!(status, 409, "{answer}");
     server.stop().await;
 }
 

@@ -130,8 +130,9 @@ fn an_instance_is_registered_found_and_deregistered() {
     assert_eq!(server.says(&["services"]), table);
     let found = server.says(&["get", "orders"]);
     let rows: Vec<Vec<&str>> = found.lines().map(|row| row.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["ID", "STATUS", "ADDRESS", "VERSION", "TTL", "METADATA"]);
-    assert_eq!(rows[1], ["127.0.0.1:Orders:8080", "UP", "127.0.0.1:8080", "-", "60s", "zone=a"]);
+    assert_eq!(rows[0], ["ID", "STATUS", "CHECKS", "ADDRESS", "VERSION", "TTL", "METADATA"]);
+    let at = "127.0.0.1:8080";
+    assert_eq!(rows[1], ["127.0.0.1:Orders:8080", "UP", "-", at, "-", "60s", "zone=a"]);
     server.says(&["deregister", "orders", "127.0.0.1:Orders:8080"]);
     let gone = server.ask(&["get", "orders"]);
     assert_eq!(gone.status.code(), Some(1));
@@ -274,8 +275,12 @@ fn a_wrong_configuration_is_one_line_and_exit_code_2() {
         assert!(told.starts_with("larder: ") && told.contains(says), "{told}");
         assert_eq!(told.lines().count(), 1, "{told}");
     }
-    for wrong in [&["register", "a", "--ttl", "0"][..], &["get", ".."], &["register", "a", "--id="]]
-    {
+    for wrong in [
+        &["register", "a", "--ttl", "0"][..],
+        &["register", "a", "--check-interval", "5"],
+        &["register", "a", "--id="],
+        &["get", ".."],
+    ] {
         assert_eq!(run(wrong).status.code(), Some(2), "{wrong:?}");
     }
     assert_eq!(run(&[]).status.code(), Some(2));
@@ -299,4 +304,27 @@ fn a_reader_that_has_gone_is_no_failure() {
     let mut complaints = String::new();
     child.stderr.take().expect("piped").read_to_string(&mut complaints).expect("it is UTF-8");
     assert_eq!((child.wait().expect("it ends").code(), complaints.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn an_instance_is_registered_with_checks_that_the_server_probes() {
+    let server = Server::start();
+    let (own, health) = (&server.url["http://".len()..], format!("{}/healthz", server.url));
+    let register = |id: &str, more: &[&str]| {
+        server.says(&[&["register", "a", "--id", id, "--check-interval", "1"], more].concat())
+    };
+    register("well", &["--check-http", &health, "--check-tcp", own]);
+    register("ill", &["--check-http", &format!("{}/nowhere", server.url)]);
+    let mut found = String::new();
+    let seen = (0..200).any(|_| {
+        std::thread::sleep(PATIENCE / 200);
+        found = server.says(&["get", "a"]);
+        found.contains("2 passing")
+    });
+    assert!(seen, "{found}");
+    let rows = found.lines().map(|row| row.split_whitespace().collect::<Vec<_>>().join(" "));
+    let rows: Vec<String> = rows.collect();
+    assert!(rows[1].starts_with("ill DOWN 1 critical "), "{found}");
+    assert!(rows[2].starts_with("well UP 2 passing "), "{found}");
+    assert_eq!(server.says(&["services"]).lines().nth(1), Some("a        2          1 DOWN, 1 UP"));
 }
