@@ -37,7 +37,7 @@ fn is_test(name: &str) -> bool {
 }
 
 /// What decides: it takes the time as an argument and knows neither tasks nor clocks nor chance.
-const PURE: [&str; 27] = [
+const PURE: &[&str] = &[
     "larder-cache/src/auto_refresh/capacity.rs",
     "larder-cache/src/auto_refresh/roster.rs",
     "larder-cache/src/backoff.rs",
