@@ -26,6 +26,8 @@ enum Step {
     Delete(u32),
     DeleteDelayed(u32),
     Says(u32, Mood),
+    /// So long syncs take from now on.
+    Takes(u64),
     Pass(u64),
 }
 
@@ -81,6 +83,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..IDS).prop_map(Step::Delete),
         2 => (0..IDS).prop_map(Step::DeleteDelayed),
         3 => (0..IDS, mood).prop_map(|(id, mood)| Step::Says(id, mood)),
+        1 => (0_u64..4_500).prop_map(Step::Takes),
         4 => (0_u64..6_000).prop_map(Step::Pass),
         1 => (10_000_u64..40_000).prop_map(Step::Pass),
     ]
@@ -129,6 +132,7 @@ impl Model {
                 }
             }
             Step::Says(id, mood) => self.owner.says(id, mood),
+            Step::Takes(time) => self.owner.books().takes = millis(time),
             Step::Pass(time) => {
                 for part in (0..time).step_by(500) {
                     pass(millis((time - part).min(500))).await;
@@ -192,10 +196,10 @@ impl Model {
             self.compare(id)?;
         }
         let stats = self.tracking.stats();
-        so(stats.items as usize == self.items.len(), || format!("{stats:?}"))?;
+        so(stats.items == self.items.len() as u64, || format!("{stats:?}"))?;
         so(stats.items <= SIZE as u64 && stats.queued <= stats.items, || format!("{stats:?}"))?;
         let ended = self.items.values().filter(|known| known.item >= DONE).count();
-        so(stats.terminal as usize == ended, || format!("{ended} are terminal: {stats:?}"))
+        so(stats.terminal == ended as u64, || format!("{ended} are terminal: {stats:?}"))
     }
 
     fn follow_syncs(&mut self) -> Check {

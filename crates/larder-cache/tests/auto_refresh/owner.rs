@@ -283,6 +283,7 @@ fn told(mood: Mood, item: u64) -> Option<Result<Synced<u64>, Down>> {
 }
 
 /// A hook that panics, without the page that the panic hook would print.
+#[expect(clippy::unnecessary_wraps, reason = "it is what the books hold")]
 pub(crate) fn panicking() -> Option<Hook> {
     Some(Arc::new(|_, _| std::panic::resume_unwind(Box::new("the hook panics"))))
 }
@@ -316,6 +317,7 @@ pub(crate) fn options() -> Options {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is what the options hold")]
 pub(crate) fn rate(burst: u32, per_second: f64) -> Option<Rate> {
     Some(Rate { burst, per_second })
 }

@@ -177,7 +177,7 @@ async fn hooks_may_call_the_tracking_itself() {
         let handle = tracking.clone();
         let hook = move |id: u32, _| {
             let other = id + 1;
-            if other % 50 != 0 {
+            if !other.is_multiple_of(50) {
                 assert!(handle.get_or_create(&other, 0).is_ok());
                 let _ = handle.update(&other, 1);
                 handle.delete_delayed(&(other + 25));
