@@ -373,6 +373,8 @@ impl<R: SyncSource> AutoRefresh<R> {
         // Its predecessor's failures are not its own: a refusal would end it before its first sync.
         aftermath.forgotten(engine.troubles.remove_if(id, |_| true));
         let (_, entry) = engine.put_in(id, fresh, 1, &mut shard, aftermath);
+        // Also while its predecessor is in flight, whose landing would give it a place as of then.
+        engine.enlist(id, None, aftermath);
         drop(shard);
         let mut resident = Resident::of(&entry);
         if std::mem::take(&mut resident.terminal) {

@@ -62,7 +62,6 @@ async fn whoever_was_stopped_stays_so() {
     }
 }
 
-#[ignore = "what awaits its tick when the tracking stops stays for ever"]
 #[tokio::test(start_paused = true)]
 async fn what_was_to_be_deleted_is_gone_after_the_stop() {
     let (tracking, _) = tracking(Mood::Same, options());
