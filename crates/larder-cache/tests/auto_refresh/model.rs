@@ -126,7 +126,9 @@ impl Model {
                 so(there == self.items.contains_key(&id), || format!("delayed {id}: {there}"))?;
                 let (at, runs) = (self.at(), self.runs(id));
                 let ticks = u32::try_from(at.as_millis() / PERIOD.as_millis()).unwrap() + 1;
-                let due = if runs { at + TIMEOUT } else { PERIOD * ticks };
+                // What runs may be its predecessor's sync, for which it does not wait.
+                let tick = PERIOD * ticks;
+                let due = if runs { tick.max(at + TIMEOUT) } else { tick };
                 if let Some(known) = self.items.get_mut(&id) {
                     known.doomed = known.doomed.or(Some((due, !runs)));
                 }
