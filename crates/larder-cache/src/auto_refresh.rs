@@ -1,8 +1,8 @@
 //! Tracking many things that somebody else owns, in batches and under a rate limit, until each of them is
 //! terminal: flyte's and nebula's AutoRefresh cache, as a [`Cache`] that fetches many keys at a time.
 //!
-//! What it adds to that cache is small: nothing is fetched that nobody has created, the least recently
-//! read items leave when there are too many (see [`roster`]), and what callers may do to an item.
+//! What it adds to that cache is small: nothing is fetched that nobody has created, somebody leaves when
+//! there are too many (see [`roster`]), and what callers may do to an item.
 
 mod capacity;
 mod options;
