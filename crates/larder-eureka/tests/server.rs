@@ -8,7 +8,8 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use larder_cache::Clock;
 use larder_eureka::response_cache::{self, ResponseCache};
 use larder_eureka::server::{self, Eureka};
-use larder_registry::{Memory, Registry, memory};
+use larder_registry::model::{Check, CheckKey, Health, Instance, Key, Probe};
+use larder_registry::{Memory, Registry, Report, Reporter, memory};
 use tower::ServiceExt;
 
 struct Answer {
@@ -284,4 +285,35 @@ async fn latin_1_is_understood() {
     let content_type = "application/json; charset=ISO-8859-1";
     assert_eq!(server.post("/eureka/apps/web", content_type, body).await.status, 204);
     assert_eq!(server.call(Method::PUT, "/eureka/apps/web/caf%C3%A9").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_instance_whose_check_fails_is_down_in_every_list_and_format() {
+    let server = Server::new();
+    let probe = Probe::Tcp("10.0.0.1:80".to_owned());
+    let mut web = Instance::new("web", "i");
+    web.vips.plain = Some("v".to_owned());
+    web.checks = vec![Check::new("c", probe.clone())];
+    server.registry.register(web).await.expect("there is room");
+    let key = CheckKey::new(Key::new("web", "i"), "c");
+    for (health, status) in
+        [(Health::Passing, "UP"), (Health::Critical, "DOWN"), (Health::Warning, "UP")]
+    {
+        let from = Reporter::Prober(probe.clone());
+        let report = Report { from, health, output: String::new() };
+        server.registry.report(&key, report).await.expect("it is registered");
+        for path in ["apps", "apps/delta", "apps/web", "apps/web/i", "instances/i", "vips/v"] {
+            let path = format!("/eureka/{path}");
+            let json = server.get(&path, &[ACCEPT_JSON]).await.body;
+            assert!(json.contains(&format!(r#""status":"{status}""#)), "{path}: {json}");
+            let xml = server.get(&path, &[("accept", XML)]).await.body;
+            assert!(xml.contains(&format!("<status>{status}</status>")), "{path}: {xml}");
+            if !path.contains("/i") && !path.contains("web") {
+                let hash = format!(r#""apps__hashcode":"{status}_1_""#);
+                assert!(json.contains(&hash), "{path}: {json}");
+            }
+        }
+        let delta = server.get("/eureka/apps/delta", &[ACCEPT_JSON]).await.body;
+        assert!(delta.contains(r#""actionType":"MODIFIED""#), "{delta}");
+    }
 }

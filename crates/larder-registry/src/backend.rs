@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 
 use crate::catalog::{Change, Service, Snapshot};
 use crate::event::Event;
-use crate::model::{Instance, Key, Name, Status};
+use crate::model::{CheckKey, Health, Instance, Key, Name, Probe, Status};
 
 /// A boxed future: what keeps [`Backend`] object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -49,6 +49,21 @@ pub trait Backend: Debug + Send + Sync {
         change: OverrideChange,
     ) -> BoxFuture<'a, Result<Arc<Instance>, Error>>;
 
+    /// Says how a check is.
+    ///
+    /// Nobody is told unless its health changed: new output alone shows in [`View::instance`] at once,
+    /// and in snapshots with the next change. A registrant's report renews a check with a ttl, whatever
+    /// it says. Answers with the instance as it is held; [`Error::NotFound`] if there is no such
+    /// check, or none any more that is probed like this; [`Error::Probed`] if a registrant reports what
+    /// others probe. Backends that hold no checks answer [`Error::NotFound`], which is the default.
+    fn report<'a>(
+        &'a self,
+        check: &'a CheckKey,
+        _report: Report,
+    ) -> BoxFuture<'a, Result<Arc<Instance>, Error>> {
+        Box::pin(std::future::ready(Err(Error::NotFound(check.to_string()))))
+    }
+
     /// All instances of a service. [`Error::NotFound`] for one that is unknown or has none.
     fn service<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Result<Arc<Service>, Error>>;
 
@@ -82,6 +97,22 @@ pub trait View: Debug + Send + Sync {
 
     /// Calls `observer` for every change from now on, as long as somebody else keeps it alive.
     fn observe(&self, observer: Weak<dyn Observer>);
+
+    /// What ended by itself so far; nothing by default, for a registry where nothing does.
+    fn tally(&self) -> Tally {
+        Tally::default()
+    }
+}
+
+/// How often something happened because of the time that passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Instances removed because their lease ran out.
+    pub leases_expired: u64,
+    /// Checks turned critical because nobody reported for longer than their ttl.
+    pub checks_expired: u64,
+    /// Instances removed because a check was critical for too long.
+    pub deregistered_by_checks: u64,
 }
 
 /// A registry that can be written to and read from at memory speed.
@@ -120,6 +151,27 @@ pub struct OverrideChange {
     pub dirty_at: Option<u64>,
 }
 
+/// How a check is, and who says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Who says so.
+    pub from: Reporter,
+    /// How it is.
+    pub health: Health,
+    /// For people: why. Cut to [`MAX_OUTPUT_BYTES`](crate::model::MAX_OUTPUT_BYTES).
+    pub output: String,
+}
+
+/// Who reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reporter {
+    /// Whoever registered the instance. Heard only about checks that nobody probes.
+    Registrant,
+    /// Whoever ran this probe. Not heard once the check is probed otherwise: a late answer about an
+    /// old address says nothing about the new one.
+    Prober(Probe),
+}
+
 /// Why a backend could not do what it was asked. Nothing was changed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -130,6 +182,10 @@ pub enum Error {
     /// The registrant has changed since it registered. It must register again.
     #[error("{0} has changed since it registered: register it again")]
     Outdated(Key),
+    /// A registrant reported about a check that is probed. Not retried: only checks with a ttl are
+    /// reported.
+    #[error("{0} is probed, so that nobody reports it: register one with a ttl for that")]
+    Probed(CheckKey),
     /// The registry holds as many instances as it may. Retry when some have left, or raise the limit.
     #[error("the registry is full: it holds {limit} instances, the most that it may")]
     Full {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::model::{Action, Instance, Key};
 
 pub use log::{Change, Log};
-pub use snapshot::{Service, Snapshot, StatusCounts};
+pub use snapshot::{CheckCounts, Service, Snapshot, StatusCounts};
 
 /// All services and instances, as of a revision that grows with every change.
 #[derive(Debug)]

@@ -17,9 +17,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{Backend, Error, OverrideChange, Watch};
+use crate::backend::{Backend, Error, OverrideChange, Report, Reporter, Watch};
 use crate::event::Event;
-use crate::model::{Instance, Key, Lease, Name, Status};
+use crate::model::{Check, CheckKey, Health, Instance, Key, Lease, Name, Probe, Status};
 
 /// How long the suite waits for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -44,6 +44,96 @@ pub async fn suite(start: impl AsyncFn() -> Arc<dyn Backend>) {
     a_lease_that_runs_out_is_told_as_a_deletion(&*start().await).await;
     a_renewed_lease_does_not_run_out(&*start().await).await;
     a_closed_backend_ends_its_watches_and_refuses_work(&*start().await).await;
+}
+
+/// Runs every case about checks against a fresh, empty backend from `start`: for those that hold them.
+///
+/// # Panics
+///
+/// If the backend breaks the contract; the message says how.
+pub async fn checks(start: impl AsyncFn() -> Arc<dyn Backend>) {
+    a_reported_check_moves_the_status_of_its_instance(&*start().await).await;
+    registering_again_keeps_what_a_check_said(&*start().await).await;
+    a_check_that_nobody_reports_turns_critical(&*start().await).await;
+    what_is_no_check_cannot_be_reported(&*start().await).await;
+}
+
+async fn a_reported_check_moves_the_status_of_its_instance(backend: &dyn Backend) {
+    let probe = Probe::Tcp("10.0.0.1:80".to_owned());
+    register(backend, checked("1", probe.clone())).await;
+    for (health, status) in [
+        (Health::Passing, Status::Up),
+        (Health::Warning, Status::Up),
+        (Health::Critical, Status::Down),
+    ] {
+        let from = Reporter::Prober(probe.clone());
+        let held = backend.report(&check_of("1"), report(from, health)).await.expect("registered");
+        assert_eq!(held.effective_status(), status, "{health}");
+        let service = backend.service(&Name::new("orders")).await.expect("registered");
+        let listed = service.instances().map(|held| held.effective_status());
+        assert_eq!(listed.collect::<Vec<_>>(), [status], "{health}");
+    }
+    backend.close().await;
+}
+
+async fn registering_again_keeps_what_a_check_said(backend: &dyn Backend) {
+    let ttl = || Probe::Ttl(Duration::from_secs(60));
+    register(backend, checked("1", ttl())).await;
+    let passing = report(Reporter::Registrant, Health::Passing);
+    backend.report(&check_of("1"), passing).await.expect("registered");
+    let mut moved = checked("1", ttl());
+    moved.address.ip = Some("10.0.0.9".to_owned());
+    let held = backend.register(moved).await.expect("registered");
+    assert_eq!(held.effective_status(), Status::Up);
+    let other = checked("1", Probe::Ttl(Duration::from_secs(30)));
+    let held = backend.register(other).await.expect("registered");
+    assert_eq!(held.effective_status(), Status::Down, "it is another check now");
+    backend.close().await;
+}
+
+async fn a_check_that_nobody_reports_turns_critical(backend: &dyn Backend) {
+    register(backend, checked("1", Probe::Ttl(Duration::from_secs(1)))).await;
+    let passing = report(Reporter::Registrant, Health::Passing);
+    backend.report(&check_of("1"), passing).await.expect("registered");
+    let mut watch = backend.watch(None).await.expect("it can watch");
+    let mut seen = Seen::default();
+    seen.listing(&mut *watch).await;
+    seen.change(&mut *watch).await;
+    let key = Key::new("orders", "1");
+    let held = seen.held.get(&key).expect("it stays");
+    assert_eq!(held.effective_status(), Status::Down);
+    backend.close().await;
+}
+
+async fn what_is_no_check_cannot_be_reported(backend: &dyn Backend) {
+    let tcp = || Probe::Tcp("10.0.0.1:80".to_owned());
+    register(backend, checked("1", tcp())).await;
+    let passing = |from| report(from, Health::Passing);
+    let answer = backend.report(&check_of("1"), passing(Reporter::Registrant)).await;
+    assert!(matches!(answer, Err(Error::Probed(_))), "{answer:?}");
+    let late = Reporter::Prober(Probe::Tcp("10.0.0.1:81".to_owned()));
+    let no_check = CheckKey::new(Key::new("orders", "1"), "other");
+    for (key, from) in [
+        (check_of("1"), late),
+        (check_of("2"), Reporter::Prober(tcp())),
+        (no_check, Reporter::Prober(tcp())),
+    ] {
+        let answer = backend.report(&key, passing(from)).await;
+        assert!(matches!(answer, Err(Error::NotFound(_))), "{key}: {answer:?}");
+    }
+    backend.close().await;
+}
+
+fn checked(id: &str, probe: Probe) -> Instance {
+    Instance { checks: vec![Check::new("c", probe)], ..instance("orders", id, "10.0.0.1") }
+}
+
+fn check_of(id: &str) -> CheckKey {
+    CheckKey::new(Key::new("orders", id), "c")
+}
+
+fn report(from: Reporter, health: Health) -> Report {
+    Report { from, health, output: String::new() }
 }
 
 async fn a_registered_instance_is_found_whatever_the_case(backend: &dyn Backend) {

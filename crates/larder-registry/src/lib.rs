@@ -18,6 +18,9 @@ pub mod memory;
 pub mod model;
 pub mod registrar;
 
-pub use backend::{Backend, BoxFuture, Error, Observer, OverrideChange, Registry, View, Watch};
+pub use backend::{
+    Backend, BoxFuture, Error, Observer, OverrideChange, Registry, Report, Reporter, Tally, View,
+    Watch,
+};
 pub use event::Event;
 pub use memory::Memory;

@@ -1,6 +1,6 @@
 //! The registry in memory: the embedded default, and what tests use in place of a fake.
 //!
-//! A thin shell around [`Registrar`]: it adds a lock, the clock, a task that removes what has expired,
+//! A thin shell around [`Registrar`]: it adds a lock, the clock, a task that does what is due,
 //! and watches. A watch keeps no queue of its own: it remembers the last revision that it told and
 //! reads on from the catalog's log, so that a slow consumer costs nobody anything. One that falls
 //! behind the log gets a new listing.
@@ -15,9 +15,11 @@ use tokio::sync::Notify;
 use tokio::sync::watch as progress;
 use tokio::task::JoinHandle;
 
-use crate::backend::{Backend, BoxFuture, Error, Observer, OverrideChange, View, Watch};
+use crate::backend::{
+    Backend, BoxFuture, Error, Observer, OverrideChange, Report, Tally, View, Watch,
+};
 use crate::catalog::{Catalog, Change, Service, Snapshot};
-use crate::model::{Instance, Key, Name};
+use crate::model::{CheckKey, Instance, Key, Name};
 use crate::registrar::{Moment, Outcome, Registrar};
 
 /// How large a [`Memory`] may grow.
@@ -65,7 +67,7 @@ struct Shared {
     state: Mutex<State>,
     /// Told after every change, and at the end.
     progress: progress::Sender<Progress>,
-    /// Told when a lease may run out earlier than the expiry task expects.
+    /// Told when something may be due earlier than the expiry task expects.
     earlier_expiry: Notify,
 }
 
@@ -189,6 +191,14 @@ impl Backend for Memory {
         ready(self.shared.write(|registrar, at| registrar.set_override(key, change, at)))
     }
 
+    fn report<'a>(
+        &'a self,
+        check: &'a CheckKey,
+        report: Report,
+    ) -> BoxFuture<'a, Result<Arc<Instance>, Error>> {
+        ready(self.shared.write(|registrar, at| registrar.report(check, report, at)))
+    }
+
     fn service<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Result<Arc<Service>, Error>> {
         if self.shared.is_closed() {
             return ready(Err(Error::Closed));
@@ -250,6 +260,10 @@ impl View for Memory {
         let observers = &mut self.shared.state().observers;
         observers.retain(|observer| observer.strong_count() > 0);
         observers.push(observer);
+    }
+
+    fn tally(&self) -> Tally {
+        self.shared.state().registrar.tally()
     }
 }
 

@@ -9,7 +9,9 @@ mod instance;
 mod name;
 mod status;
 
-pub use check::{Check, Health, Probe};
+pub use check::{
+    Check, CheckKey, Health, MAX_OUTPUT_BYTES, MIN_DEREGISTER_AFTER, Probe, cut_output,
+};
 pub use instance::{
     Action, Address, DataCenter, Endpoint, Instance, Lease, Mesh, Metadata, Node, Opaque, Pages,
     Port, TaggedAddress, Value, Vips, Weights,

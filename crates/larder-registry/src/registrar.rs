@@ -5,6 +5,8 @@
 //! rules are Eureka's, whose clients depend on them; registrants that know nothing of overrides or of
 //! the time of their last change never notice.
 
+mod checks;
+mod expiry;
 mod status;
 
 use std::sync::Arc;
@@ -12,10 +14,13 @@ use std::time::Duration;
 
 use larder_cache::Time;
 
-use crate::backend::{Error, OverrideChange};
+use crate::backend::{Error, OverrideChange, Report, Tally};
 use crate::catalog::{Catalog, Change};
 use crate::lease::Leases;
-use crate::model::{Action, Instance, Key, Status};
+use crate::model::{Action, CheckKey, Instance, Key, Status, cut_output};
+use checks::Checks;
+
+pub use expiry::{Cause, Expired};
 
 /// When something happens, on the two clocks that a registry needs.
 #[derive(Debug, Clone, Copy)]
@@ -40,13 +45,21 @@ pub struct Outcome {
 pub struct Registrar {
     catalog: Catalog,
     leases: Leases,
+    checks: Checks,
+    tally: Tally,
     max_instances: usize,
 }
 
 impl Registrar {
     /// Takes charge of an empty catalog.
     pub fn new(catalog: Catalog, max_instances: usize) -> Self {
-        Self { catalog, leases: Leases::default(), max_instances }
+        Self {
+            catalog,
+            leases: Leases::default(),
+            checks: Checks::default(),
+            tally: Tally::default(),
+            max_instances,
+        }
     }
 
     /// The catalog as it is.
@@ -71,9 +84,10 @@ impl Registrar {
             Some(lease) => self.leases.grant(key, secs(lease.duration_secs), at.now, at.wall),
             None => self.leases.end(&key),
         }
-        if let Some(held) = before.filter(|held| says_the_same(held, &instance)) {
-            return Ok(Outcome { instance: held, change: None });
+        if let Some(held) = before.as_ref().filter(|held| says_the_same(held, &instance)) {
+            return Ok(Outcome { instance: held.clone(), change: None });
         }
+        self.checks.registered(before.as_deref(), &instance, at.now);
         Ok(Self::outcome(self.catalog.put(instance, Action::Added, at.wall)))
     }
 
@@ -98,9 +112,21 @@ impl Registrar {
 
     /// Removes an instance.
     pub fn deregister(&mut self, key: &Key, at: Moment) -> Result<Outcome, Error> {
-        self.leases.end(key);
-        let change = self.catalog.remove(key, at.wall);
-        change.map(Self::outcome).ok_or_else(|| Error::NotFound(key.to_string()))
+        self.remove(key, at).map(Self::outcome).ok_or_else(|| Error::NotFound(key.to_string()))
+    }
+
+    /// Hears how a check is; see [`Backend::report`](crate::Backend::report).
+    pub fn report(&mut self, key: &CheckKey, report: Report, at: Moment) -> Result<Outcome, Error> {
+        let held = self.held(&key.instance)?.clone();
+        let check = checks::subject(&held, key, &report)?;
+        let output = cut_output(report.output);
+        if check.health == report.health {
+            self.checks.schedule(key.clone(), check, at.now);
+            self.checks.note_output(key.clone(), output, &check.output);
+            return Ok(Outcome { instance: held, change: None });
+        }
+        let instance = checks::with(&held, &key.id, report.health, output);
+        Ok(Self::outcome(self.put_reported(key, instance, at)))
     }
 
     /// Sets or lifts an override; renews the lease, as Eureka does.
@@ -123,20 +149,8 @@ impl Registrar {
         Ok(Self::outcome(self.catalog.put(instance, Action::Modified, at.wall)))
     }
 
-    /// Removes up to `most` instances whose lease has run out, the longest overdue first.
-    pub fn expire(&mut self, at: Moment, most: usize) -> Vec<Change> {
-        std::iter::from_fn(|| self.leases.pop_expired(at.now))
-            .take(most)
-            .filter_map(|key| self.catalog.remove(&key, at.wall))
-            .collect()
-    }
-
-    /// The moment before which no lease runs out.
-    pub fn next_expiry(&self) -> Option<Time> {
-        self.leases.next_expiry()
-    }
-
-    /// The instance with its lease as it is at this moment, renewals included.
+    /// The instance as it is at this moment: with renewals of its lease, and the latest output of its
+    /// checks.
     pub fn instance(&self, key: &Key) -> Option<Arc<Instance>> {
         let held = self.catalog.get(key)?;
         let mut instance = Instance::clone(held);
@@ -144,7 +158,30 @@ impl Registrar {
         {
             lease.renewed_at = renewed_at;
         }
+        self.checks.show(&mut instance);
         Some(Arc::new(instance))
+    }
+
+    /// What ended by itself so far.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Puts in what one of its checks says now.
+    fn put_reported(&mut self, key: &CheckKey, mut instance: Instance, at: Moment) -> Change {
+        if let Some(check) = instance.check(&key.id) {
+            self.checks.schedule(key.clone(), check, at.now);
+        }
+        self.checks.forget_output(key);
+        note_first_up(&mut instance, at.wall);
+        self.catalog.put(instance, Action::Modified, at.wall)
+    }
+
+    fn remove(&mut self, key: &Key, at: Moment) -> Option<Change> {
+        self.leases.end(key);
+        let change = self.catalog.remove(key, at.wall)?;
+        self.checks.left(&change.instance);
+        Some(change)
     }
 
     fn held(&self, key: &Key) -> Result<&Arc<Instance>, Error> {
@@ -162,7 +199,8 @@ fn is_outdated(instance: &Instance, held: &Instance) -> bool {
     instance.dirty_at != 0 && instance.dirty_at < held.dirty_at
 }
 
-/// Fills in what the registry owns: the status, the override and the lease's times.
+/// Fills in what the registry owns: the status, the override, the lease's times, and what its checks
+/// have said.
 fn settle(mut instance: Instance, before: Option<&Instance>, wall: u64) -> Instance {
     let said = instance.status_override.filter(|status| *status != Status::Unknown);
     instance.status_override = before.and_then(|before| before.status_override).or(said);
@@ -171,6 +209,7 @@ fn settle(mut instance: Instance, before: Option<&Instance>, wall: u64) -> Insta
         instance.status_override,
         before.map(|before| before.status),
     );
+    checks::settle(&mut instance, before);
     if let Some(lease) = &mut instance.lease {
         let held = before.and_then(|before| before.lease);
         lease.registered_at = wall;
@@ -183,7 +222,7 @@ fn settle(mut instance: Instance, before: Option<&Instance>, wall: u64) -> Insta
 }
 
 fn note_first_up(instance: &mut Instance, wall: u64) {
-    let up = instance.status == Status::Up;
+    let up = instance.effective_status() == Status::Up;
     if let Some(lease) = instance.lease.as_mut().filter(|lease| up && lease.up_since == 0) {
         lease.up_since = wall;
     }

@@ -89,7 +89,7 @@ impl Encoder {
             let instances: Vec<_> =
                 service.instances().filter(|held| has_vip(held)).cloned().collect();
             for held in &instances {
-                counts.add(held.status);
+                counts.add(held.effective_status());
             }
             if !instances.is_empty() {
                 apps.push(Application { name: service.name().to_string(), instances });

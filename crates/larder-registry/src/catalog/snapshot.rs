@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rpds::RedBlackTreeMapSync;
 
-use crate::model::{Instance, Key, Name, Status};
+use crate::model::{Health, Instance, Key, Name, Status};
 
 /// One service: its instances in the order of their ids.
 #[derive(Debug, Clone)]
@@ -56,6 +56,7 @@ pub struct Snapshot {
     revision: u64,
     services: RedBlackTreeMapSync<Name, Arc<Service>>,
     counts: StatusCounts,
+    checks: CheckCounts,
 }
 
 impl Snapshot {
@@ -64,6 +65,7 @@ impl Snapshot {
             revision,
             services: RedBlackTreeMapSync::new_sync(),
             counts: StatusCounts::default(),
+            checks: CheckCounts::default(),
         }
     }
 
@@ -92,9 +94,14 @@ impl Snapshot {
         self.services().flat_map(|service| service.instances())
     }
 
-    /// How many instances there are in each status.
+    /// How many instances there are in each [effective status](Instance::effective_status).
     pub fn counts(&self) -> StatusCounts {
         self.counts
+    }
+
+    /// How many checks there are in each health.
+    pub fn check_counts(&self) -> CheckCounts {
+        self.checks
     }
 
     /// How many instances there are.
@@ -116,9 +123,10 @@ impl Snapshot {
         };
         let before = service.get(&instance.id).cloned();
         if let Some(before) = &before {
-            self.counts.subtract(before.status);
+            self.uncount(before);
         }
-        self.counts.add(instance.status);
+        self.counts.add(instance.effective_status());
+        self.checks.add(&instance);
         service.revision = self.revision;
         service.instances.insert_mut(instance.id.as_str().into(), instance);
         self.services.insert_mut(service.name.clone(), Arc::new(service));
@@ -131,7 +139,7 @@ impl Snapshot {
         let before = service.get(&key.id)?.clone();
         let mut service = Service::clone(service);
         self.revision += 1;
-        self.counts.subtract(before.status);
+        self.uncount(&before);
         service.revision = self.revision;
         service.instances.remove_mut(&key.id);
         if service.is_empty() {
@@ -140,6 +148,30 @@ impl Snapshot {
             self.services.insert_mut(service.name.clone(), Arc::new(service));
         }
         Some(before)
+    }
+
+    fn uncount(&mut self, before: &Instance) {
+        self.counts.subtract(before.effective_status());
+        self.checks.subtract(before);
+    }
+}
+
+/// How many checks there are in each health, kept along with every change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CheckCounts([usize; Health::ALL.len()]);
+
+impl CheckCounts {
+    /// How many checks say this.
+    pub fn of(&self, health: Health) -> usize {
+        self.0[health as usize]
+    }
+
+    fn add(&mut self, instance: &Instance) {
+        instance.checks.iter().for_each(|check| self.0[check.health as usize] += 1);
+    }
+
+    fn subtract(&mut self, instance: &Instance) {
+        instance.checks.iter().for_each(|check| self.0[check.health as usize] -= 1);
     }
 }
 

@@ -136,3 +136,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn counts_heed_the_checks() {
+    use crate::model::{Check, Health, Probe};
+    let mut catalog = catalog();
+    let mut failing = Instance::new("a", "1");
+    failing.checks = vec![Check::new("c", Probe::Tcp("h:1".to_owned()))];
+    catalog.put(failing.clone(), Action::Added, 0);
+    let counts = |catalog: &Catalog| {
+        let snapshot = catalog.snapshot();
+        let of = |status| snapshot.counts().of(status);
+        let checks = Health::ALL.map(|health| snapshot.check_counts().of(health));
+        (of(Status::Up), of(Status::Down), checks)
+    };
+    assert_eq!(counts(&catalog), (0, 1, [0, 0, 1]));
+    failing.checks[0].health = Health::Passing;
+    catalog.put(failing, Action::Modified, 0);
+    assert_eq!(counts(&catalog), (1, 0, [1, 0, 0]));
+    catalog.remove(&Key::new("a", "1"), 0);
+    assert_eq!(counts(&catalog), (0, 0, [0, 0, 0]));
+}

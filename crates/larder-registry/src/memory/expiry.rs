@@ -1,4 +1,5 @@
-//! The task that removes instances whose lease has run out.
+//! The task that does what time demands: removes instances whose lease has run out, and loses patience
+//! with checks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,16 +7,17 @@ use std::time::Duration;
 use tokio::sync::watch::Receiver;
 
 use super::{Progress, Shared};
+use crate::registrar::{Cause, Expired};
 
-/// How many instances are removed under one lock, so that a mass expiry never makes a reader wait
+/// How many instances are changed under one lock, so that a mass expiry never makes a reader wait
 /// long.
 const SLICE: usize = 256;
 
-/// Removes what expires, until the registry is closed. Asleep while nothing is due.
+/// Does what is due, until the registry is closed. Asleep while nothing is due.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut progress = shared.progress.subscribe();
     loop {
-        let wait = remove_expired(&shared);
+        let wait = expire(&shared);
         // cancel-safe: a sleep and a notification hold nothing but their place in a queue, a permit
         // that was granted is kept for the next round, and `wait_for` looks at the latest value.
         tokio::select! {
@@ -26,19 +28,28 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Removes one slice of what has expired; returns how long to wait for the next, none for ever.
-fn remove_expired(shared: &Shared) -> Option<Duration> {
+/// Does one slice of what is due; returns how long to wait for the next, none for ever.
+fn expire(shared: &Shared) -> Option<Duration> {
     let mut state = shared.state();
     let at = shared.moment();
-    let changes = state.registrar.expire(at, SLICE);
-    for change in &changes {
-        let key = change.instance.key();
-        tracing::info!(%key, revision = change.revision, "lease ran out");
-    }
+    let expired = state.registrar.expire(at, SLICE);
+    expired.iter().for_each(log);
+    let changes: Vec<_> = expired.into_iter().map(|expired| expired.change).collect();
     shared.tell(&state, &changes);
     // At least a millisecond, the clock's grain: a deadline within this one would spin.
     let grain = Duration::from_millis(1);
     state.registrar.next_expiry().map(|next| next.since(at.now).max(grain))
+}
+
+fn log(Expired { cause, change }: &Expired) {
+    let (key, revision) = (change.instance.key(), change.revision);
+    match cause {
+        Cause::Lease => tracing::info!(%key, revision, "lease ran out"),
+        Cause::Silence(check) => tracing::info!(%key, check = %check.id, revision, "ttl ran out"),
+        Cause::Critical(check) => {
+            tracing::warn!(%key, check = %check.id, revision, "deregistered: critical for too long");
+        }
+    }
 }
 
 async fn closed(progress: &mut Receiver<Progress>) {

@@ -5,7 +5,7 @@ use larder_cache::Hands;
 use super::*;
 use crate::conformance;
 use crate::event::Event;
-use crate::model::{Action, Lease};
+use crate::model::{Action, Check, Health, Lease, Probe, Status};
 
 fn start(options: Options) -> Memory {
     Memory::start(options, Clock::running())
@@ -14,6 +14,11 @@ fn start(options: Options) -> Memory {
 #[tokio::test(start_paused = true)]
 async fn memory_conforms() {
     conformance::suite(async || Arc::new(start(Options::default())) as Arc<dyn Backend>).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_conforms_about_checks() {
+    conformance::checks(async || Arc::new(start(Options::default())) as Arc<dyn Backend>).await;
 }
 
 #[tokio::test]
@@ -113,5 +118,29 @@ async fn a_mass_expiry_removes_everyone() {
     }
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert!(memory.snapshot().is_empty());
+    memory.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_whose_check_is_critical_for_too_long_leaves_and_is_counted() {
+    let memory = start(Options::default());
+    let ttl = Probe::Ttl(Duration::from_secs(10));
+    let wait = Duration::from_secs(90);
+    let check = Check { deregister_after: Some(wait), ..Check::new("c", ttl) };
+    let check = Check { health: Health::Passing, ..check };
+    memory
+        .register(Instance { checks: vec![check], ..Instance::new("web", "1") })
+        .await
+        .expect("room");
+    tokio::time::sleep(Duration::from_millis(10_010)).await;
+    let down =
+        memory.snapshot().instances().map(|held| held.effective_status()).collect::<Vec<_>>();
+    assert_eq!(down, [Status::Down]);
+    tokio::time::sleep(Duration::from_millis(89_980)).await;
+    assert_eq!(memory.snapshot().len(), 1);
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert!(memory.snapshot().is_empty());
+    let expected = Tally { checks_expired: 1, deregistered_by_checks: 1, ..Tally::default() };
+    assert_eq!(memory.tally(), expected);
     memory.close().await;
 }

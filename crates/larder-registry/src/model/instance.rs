@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 
-use super::{Check, Key, Name, Status};
+use super::{Check, Health, Key, Name, Status};
 
 /// Free text that users attach to something, in the order in which they wrote it.
 pub type Metadata = IndexMap<String, String>;
@@ -27,7 +27,8 @@ pub struct Instance {
     pub version: String,
     /// Where it is reached.
     pub address: Address,
-    /// Whether it takes traffic, overrides already applied.
+    /// What the registrant says about taking traffic, overrides already applied. Whoever shows an
+    /// instance or picks one asks [`effective_status`](Self::effective_status), which heeds the checks.
     pub status: Status,
     /// An operator's word, which beats the instance's own as long as the instance says it serves.
     pub status_override: Option<Status>,
@@ -106,6 +107,21 @@ impl Instance {
             dirty_at: 0,
             action: None,
         }
+    }
+
+    /// Whether it takes traffic, everything considered: [`status`](Self::status), but
+    /// [`Status::Down`] while that is [`Status::Up`] and a check is critical.
+    ///
+    /// An operator's override to any other status stands. One to `UP`, which is how Eureka's operators
+    /// bring an instance back, hides no failing check, as it hides no instance's own `DOWN`.
+    pub fn effective_status(&self) -> Status {
+        let fails = || self.checks.iter().any(|check| check.health == Health::Critical);
+        if self.status == Status::Up && fails() { Status::Down } else { self.status }
+    }
+
+    /// The check with this id.
+    pub fn check(&self, id: &str) -> Option<&Check> {
+        self.checks.iter().find(|check| check.id == id)
     }
 
     /// Which instance this is.
@@ -306,6 +322,27 @@ impl Action {
             Self::Added => "ADDED",
             Self::Modified => "MODIFIED",
             Self::Deleted => "DELETED",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Probe;
+
+    #[test]
+    fn a_critical_check_takes_down_what_is_up_and_nothing_else() {
+        let check = |id, health| Check { health, ..Check::new(id, Probe::Tcp("h:1".to_owned())) };
+        for status in Status::ALL {
+            for health in Health::ALL {
+                let mut instance = Instance { status, ..Instance::new("web", "1") };
+                assert_eq!(instance.effective_status(), status);
+                instance.checks = vec![check("a", Health::Passing), check("b", health)];
+                let fails = status == Status::Up && health == Health::Critical;
+                let expected = if fails { Status::Down } else { status };
+                assert_eq!(instance.effective_status(), expected, "{status}, {health}");
+            }
         }
     }
 }

@@ -1,3 +1,5 @@
+mod checks;
+
 use super::*;
 use crate::model::Lease;
 
@@ -76,8 +78,8 @@ fn leases_run_out_longest_overdue_first_and_no_more_than_asked() {
         let lease = Some(Lease { duration_secs: secs, ..Lease::default() });
         register(&mut registrar, Instance { lease, ..Instance::new("web", id) });
     }
-    let ids = |changes: Vec<Change>| {
-        changes.into_iter().map(|change| change.instance.id.clone()).collect::<Vec<_>>()
+    let ids = |expired: Vec<Expired>| {
+        expired.into_iter().map(|expired| expired.change.instance.id.clone()).collect::<Vec<_>>()
     };
     assert_eq!(ids(registrar.expire(at(60), 2)), ["2", "3"]);
     assert_eq!(ids(registrar.expire(at(60), 2)), ["1"]);

@@ -160,7 +160,7 @@ impl From<&catalog::Service> for ServiceSummary {
     fn from(service: &catalog::Service) -> Self {
         let mut status = BTreeMap::new();
         for instance in service.instances() {
-            *status.entry(instance.status.to_string()).or_insert(0) += 1;
+            *status.entry(instance.effective_status().to_string()).or_insert(0) += 1;
         }
         Self { name: service.name().to_string(), instances: service.len(), status }
     }
@@ -173,7 +173,7 @@ impl From<&model::Instance> for Instance {
         Self {
             service: held.service.to_string(),
             id: held.id.clone(),
-            status: held.status.to_string(),
+            status: held.effective_status().to_string(),
             status_override: held.status_override.as_ref().map(Status::to_string),
             host: held.address.host.clone(),
             ip: held.address.ip.clone(),

@@ -79,7 +79,7 @@ fn write_identity(out: &mut Json, instance: &Instance) {
     out.text(defaults::ip(&instance.address));
     out.option("sid", instance.sid.as_deref());
     out.raw(r#","status":"#);
-    out.text(instance.status.as_str());
+    out.text(instance.effective_status().as_str());
     out.raw(r#","overriddenStatus":"#);
     out.text(instance.status_override.unwrap_or(Status::Unknown).as_str());
 }

@@ -63,7 +63,7 @@ fn write_identity(out: &mut Xml, instance: &Instance, version: ApiVersion) {
     out.text("app", &instance.service.as_str().to_uppercase());
     out.text("ipAddr", defaults::ip(&instance.address));
     out.option("sid", instance.sid.as_deref());
-    out.text("status", shown(instance.status, version).as_str());
+    out.text("status", shown(instance.effective_status(), version).as_str());
     // Lower case here, camel case in JSON.
     let status_override = instance.status_override.unwrap_or(Status::Unknown);
     out.text("overriddenstatus", status_override.as_str());
