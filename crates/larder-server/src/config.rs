@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use larder_eureka::response_cache::ReadOnlyTier;
 
+use crate::checks::allow::Allow;
+
 pub use keys::KEYS;
 pub use layers::{Layers, Mistake, Mistakes};
 
@@ -28,6 +30,8 @@ pub struct Config {
     pub registry: Registry,
     /// `[eureka]`
     pub eureka: Eureka,
+    /// `[checks]`
+    pub checks: Checks,
     /// `[log]`
     pub log: Log,
 }
@@ -81,6 +85,19 @@ pub struct Eureka {
     pub cache_bytes: u64,
 }
 
+/// Active health checks of registered instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checks {
+    /// `checks.allow`: who may be probed beside this machine, which always may be; nobody by default.
+    /// The check of anybody else stays critical and says so.
+    pub allow: Allow,
+    /// `checks.workers`: how many probes run at once. 1 to 1,000, 32 by default.
+    pub workers: usize,
+    /// `checks.limit`: how many checks are probed; one beyond that stays critical and says so. 1 to
+    /// 1,000,000, 10,000 by default.
+    pub limit: usize,
+}
+
 /// What is logged, to standard error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
@@ -109,6 +126,7 @@ impl Default for Config {
             },
             registry: Registry { max_instances: 100_000, log_len: 65_536 },
             eureka: Eureka { read_only_tier: ReadOnlyTier::Push, cache_bytes: 256 << 20 },
+            checks: Checks { allow: Allow::default(), workers: 32, limit: 10_000 },
             log: Log { filter: "info".to_owned(), json: false },
         }
     }

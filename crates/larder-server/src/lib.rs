@@ -6,6 +6,8 @@
 mod admin;
 pub mod api;
 mod build;
+#[cfg_attr(not(test), expect(dead_code, reason = "what drives it comes next"))]
+mod checks;
 pub mod config;
 mod guard;
 mod listen;
@@ -14,5 +16,6 @@ mod metrics;
 mod shutdown;
 
 pub use build::{BuildError, Server};
+pub use checks::allow::{Allow, Pattern};
 pub use config::Config;
 pub use shutdown::interruption;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use larder_eureka::response_cache::ReadOnlyTier;
 
 use super::{Config, READ_ONLY_INTERVAL};
+use crate::checks::allow::Allow;
 
 /// One setting: its dotted key, and what sets it from text, or says what was expected.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +20,7 @@ pub struct Key {
 }
 
 /// Every key. `eureka.read_only_secs` comes after the mode that it belongs to.
-pub const KEYS: [Key; 15] = [
+pub const KEYS: [Key; 18] = [
     Key { name: "listen", set: |config, text| put(&mut config.listen, addresses(text)) },
     Key {
         name: "limits.body_bytes",
@@ -66,6 +67,15 @@ pub const KEYS: [Key; 15] = [
         name: "eureka.cache_bytes",
         set: |config, text| put(&mut config.eureka.cache_bytes, number(text, 1 << 20..=1 << 40)),
     },
+    Key { name: "checks.allow", set: |config, text| put(&mut config.checks.allow, allow(text)) },
+    Key {
+        name: "checks.workers",
+        set: |config, text| put(&mut config.checks.workers, number(text, 1..=1_000)),
+    },
+    Key {
+        name: "checks.limit",
+        set: |config, text| put(&mut config.checks.limit, number(text, 1..=1_000_000)),
+    },
     Key { name: "log.filter", set: |config, text| put(&mut config.log.filter, filter(text)) },
     Key { name: "log.format", set: |config, text| put(&mut config.log.json, is_json(text)) },
 ];
@@ -111,6 +121,12 @@ fn read_only_secs(config: &mut Config, text: &str) -> Result<(), String> {
         return Ok(());
     }
     Err("nothing, unless eureka.read_only_tier is timer".to_owned())
+}
+
+/// Patterns with commas between them; none in an empty list.
+fn allow(text: &str) -> Result<Allow, String> {
+    let patterns = text.split(',').filter(|_| !text.is_empty());
+    patterns.map(str::parse).collect::<Result<_, _>>().map(Allow)
 }
 
 fn filter(text: &str) -> Result<String, String> {

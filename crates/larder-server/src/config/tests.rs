@@ -16,7 +16,7 @@ fn read(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
 }
 
 /// For every key, a text that is not its default.
-const OTHER: [(&str, &str); 15] = [
+const OTHER: [(&str, &str); 18] = [
     ("listen", "127.0.0.2:1"),
     ("limits.body_bytes", "2048"),
     ("limits.header_bytes", "16384"),
@@ -30,6 +30,9 @@ const OTHER: [(&str, &str); 15] = [
     ("eureka.read_only_tier", "timer"),
     ("eureka.read_only_secs", "11"),
     ("eureka.cache_bytes", "1048576"),
+    ("checks.allow", "10.0.0.0/8,*.internal"),
+    ("checks.workers", "12"),
+    ("checks.limit", "13"),
     ("log.filter", "debug"),
     ("log.format", "json"),
 ];
@@ -129,6 +132,16 @@ fn a_file_without_end_is_told() {
     let layers = Layers::default().with_file(Some("/dev/zero".into()));
     let told = layers.read().expect_err("it has no end").to_string();
     assert_eq!(told, "/dev/zero: cannot be read: longer than 1048576 bytes");
+}
+
+#[test]
+fn an_empty_list_allows_nobody_and_a_wrong_pattern_is_told() {
+    let none = read("[checks]\nallow = []", &[]).expect("an empty list");
+    assert_eq!(none.checks.allow, Allow::default());
+    let told = read("[checks]\nallow = [\"10.0.0.0/8\", \"10.0.0.0/99\"]", &[]);
+    let told = told.expect_err("no such network");
+    assert!(told.starts_with("checks.allow in larder.toml: expected addresses"), "{told}");
+    assert!(told.contains("not \"10.0.0.0/99\""), "{told}");
 }
 
 #[test]

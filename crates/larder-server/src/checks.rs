@@ -1,0 +1,10 @@
+//! Active health checks: goes and looks how registered instances are.
+//!
+//! What an instance registers decides where this server connects to, so that who may be probed is asked
+//! before every connection ([`allow`]). [`probe`] looks once.
+
+pub(crate) mod allow;
+mod http;
+pub(crate) mod probe;
+mod resolve;
+mod tcp;
