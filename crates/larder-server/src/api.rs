@@ -7,10 +7,12 @@
 //! | `PUT services/{service}/instances/{id}` | registers an instance |
 //! | `POST services/{service}/instances/{id}/renew` | renews its lease |
 //! | `DELETE services/{service}/instances/{id}` | deregisters it |
+//! | `PUT services/{service}/instances/{id}/checks/{check}` | reports how one of its checks is |
 //! | `GET watch?service={service}` | streams the present state and every change, as server-sent events |
 //!
 //! Everything is JSON; a refusal is `{"error": "…"}`. Described for users in `docs/api.md`.
 
+mod checks;
 mod document;
 mod instances;
 mod refusal;
@@ -28,8 +30,8 @@ use larder_registry::Registry;
 use crate::shutdown::Stopping;
 
 pub use document::{
-    Instance, InstanceChange, Lease, ListingEnd, Refused, Registration, Service, ServiceSummary,
-    Services,
+    Check, CheckRegistration, CheckReport, Instance, InstanceChange, Lease, ListingEnd, Refused,
+    Registration, Service, ServiceSummary, Services,
 };
 
 pub(crate) use refusal::{Refusal, not_that_method};
@@ -50,6 +52,7 @@ pub(crate) fn router(registry: Arc<dyn Registry>, clock: Clock, stopping: Stoppi
             put(instances::register).delete(instances::deregister),
         )
         .route("/larder/v1/services/{service}/instances/{id}/renew", post(instances::renew))
+        .route("/larder/v1/services/{service}/instances/{id}/checks/{check}", put(checks::report))
         .route("/larder/v1/watch", get(watch::stream))
         .route("/larder", axum::routing::any(refusal::nothing_here))
         .route("/larder/{*rest}", axum::routing::any(refusal::nothing_here))

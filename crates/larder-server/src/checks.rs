@@ -4,7 +4,7 @@
 //! before every connection ([`allow`]). [`probe`] looks once.
 
 pub(crate) mod allow;
-mod http;
+pub(crate) mod http;
 pub(crate) mod probe;
 mod resolve;
-mod tcp;
+pub(crate) mod tcp;

@@ -185,6 +185,84 @@ async fn bad_registrations_are_refused_with_a_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn bad_checks_are_refused_with_a_reason() {
+    let server = Running::start(|_| {}).await;
+    let one = r#"{"id":"c","ttl_secs":9}"#;
+    let many = (0..17).map(|id| format!(r#"{{"id":"{id}","ttl_secs":9}}"#)).collect::<Vec<_>>();
+    let long_id = format!(r#"{{"id":"{}","ttl_secs":9}}"#, "x".repeat(257));
+    let long_url = format!(r#"{{"id":"c","http":"http://h/{}"}}"#, "x".repeat(1_024));
+    for (checks, says) in [
+        (&*many.join(","), "checks: at most 16, found 17"),
+        (&*format!("{one},{one}"), r#"two with the id \"c\""#),
+        (r#"{"ttl_secs":9}"#, "missing field `id`"),
+        (r#"{"id":"","ttl_secs":9}"#, "the id of a check must be 1 to 256"),
+        (&*long_id, "the id of a check must be 1 to 256"),
+        (r#"{"id":"c","name":"\n","ttl_secs":9}"#, "the name of a check must be"),
+        (r#"{"id":"c"}"#, r#"check \"c\": expected one of http, tcp and ttl_secs"#),
+        (r#"{"id":"c","tcp":"h:1","ttl_secs":9}"#, "expected one of http, tcp and ttl_secs"),
+        (r#"{"id":"c","http":"h:1"}"#, "http: expected a URL such as"),
+        (r#"{"id":"c","http":"https://h"}"#, "TLS is not supported yet"),
+        (&*long_url, "http must be at most 1024 bytes"),
+        (r#"{"id":"c","tcp":"h"}"#, "tcp: expected HOST:PORT"),
+        (r#"{"id":"c","ttl_secs":0}"#, "ttl_secs: expected 1 to 86400, found 0"),
+        (r#"{"id":"c","tcp":"h:1","interval_secs":0}"#, "interval_secs: expected 1 to 86400"),
+        (r#"{"id":"c","tcp":"h:1","timeout_secs":301}"#, "timeout_secs: expected 1 to 300"),
+        (r#"{"id":"c","ttl_secs":9,"interval_secs":9}"#, "are for http and tcp"),
+        (r#"{"id":"c","ttl_secs":9,"deregister_after_secs":59}"#, "expected 60 to 604800"),
+        (r#"{"id":"c","ttl_secs":9,"status":"UP"}"#, "expected passing, warning or critical"),
+        (r#"{"id":"c","ttl_secs":9,"script":"x"}"#, "unknown field `script`"),
+    ] {
+        let body = format!(r#"{{"host":"h","checks":[{checks}]}}"#);
+        let (status, answer) = server.call("PUT", ONE, &body).await;
+        assert_eq!(status, 400, "{body}: {answer}");
+        assert!(answer.contains(says), "{body}: {answer}");
+    }
+    let services: Services = server.get("/larder/v1/services").await;
+    assert!(services.services.is_empty());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_with_a_ttl_is_reported_and_shown() {
+    let server = Running::start(|_| {}).await;
+    let check = r#"{"id":"self","ttl_secs":60,"deregister_after_secs":3600}"#;
+    let body = format!(r#"{{"ip":"10.0.0.1","checks":[{check}]}}"#);
+    let (_, answer) = server.call("PUT", ONE, &body).await;
+    let held: Instance = serde_json::from_str(&answer).expect("it is JSON");
+    let check = &held.checks[0];
+    assert_eq!((&*held.status, &*check.name, &*check.status), ("DOWN", "self", "critical"));
+    assert_eq!((check.ttl_secs, check.deregister_after_secs), (Some(60), Some(3_600)));
+    let path = format!("{ONE}/checks/self");
+    for (says, output, status) in
+        [("passing", "fine", "UP"), ("passing", "better", "UP"), ("critical", "", "DOWN")]
+    {
+        let report = format!(r#"{{"status":"{says}","output":"{output}"}}"#);
+        assert_eq!(server.call("PUT", &path, &report).await, (204, String::new()));
+        let service: Service = server.get("/larder/v1/services/orders").await;
+        let held = &service.instances[0];
+        let shown = (&*held.status, &*held.checks[0].status, &*held.checks[0].output);
+        assert_eq!(shown, (status, says, output));
+        let services: Services = server.get("/larder/v1/services").await;
+        assert_eq!(services.services[0].status.get(status), Some(&1));
+    }
+    for (path, report, status, says) in [
+        (&*path, r#"{"status":"fine"}"#, 400, "expected passing, warning or critical"),
+        (&*path, r#"{"status":"passing","note":""}"#, 400, "unknown field `note`"),
+        (&*path, "", 400, "cannot read the report"),
+        (&*format!("{ONE}/checks/other"), r#"{"status":"passing"}"#, 404, "is not registered"),
+    ] {
+        let (answered, answer) = server.call("PUT", path, report).await;
+        assert_eq!(answered, status, "{report}: {answer}");
+        assert!(answer.contains(says), "{report}: {answer}");
+    }
+    let probed = r#"{"ip":"10.0.0.1","checks":[{"id":"self","tcp":"127.0.0.1:1"}]}"#;
+    server.call("PUT", ONE, probed).await;
+    let (status, answer) = server.call("PUT", &path, r#"{"status":"passing"}"#).await;
+    assert_eq!(status, 409, "{answer}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_refusal_is_a_sentence_in_one_shape() {
     let server = Running::start(|_| {}).await;
     for (method, path, status, says) in [

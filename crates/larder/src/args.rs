@@ -85,7 +85,11 @@ pub(crate) struct Watch {
 ///
 /// Without --ttl it stays until it is deregistered. With --ttl it leaves unless it is renewed in time;
 /// --keep renews it until interrupted, and then deregisters it.
+///
+/// With --check-http or --check-tcp the server looks after it, and shows it as DOWN while that fails. A
+/// server probes only its own machine unless it is told otherwise (checks.allow).
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("check").multiple(true))]
 pub(crate) struct Register {
     /// The service's name.
     #[arg(value_parser = name)]
@@ -114,6 +118,20 @@ pub(crate) struct Register {
     /// Seconds that it stays without renewal, 1 to 86400; 30 with --keep.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub(crate) ttl: Option<u32>,
+    /// URL that the server asks to see whether the instance is well: 2xx is.
+    #[arg(long, value_name = "URL", group = "check")]
+    pub(crate) check_http: Option<String>,
+    /// Address that the server connects to, to see whether the instance is well.
+    #[arg(long, value_name = "HOST:PORT", group = "check")]
+    pub(crate) check_tcp: Option<String>,
+    /// Seconds between two looks, 1 to 86400; 10 if it is left out.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        requires = "check",
+        value_parser = clap::value_parser!(u32).range(1..=86_400)
+    )]
+    pub(crate) check_interval: Option<u32>,
     /// Renew it until interrupted, then deregister it.
     #[arg(long)]
     pub(crate) keep: bool,

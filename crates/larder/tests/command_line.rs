@@ -130,8 +130,9 @@ fn an_instance_is_registered_found_and_deregistered() {
     assert_eq!(server.says(&["services"]), table);
     let found = server.says(&["get", "orders"]);
     let rows: Vec<Vec<&str>> = found.lines().map(|row| row.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["ID", "STATUS", "ADDRESS", "VERSION", "TTL", "METADATA"]);
-    assert_eq!(rows[1], ["127.0.0.1:Orders:8080", "UP", "127.0.0.1:8080", "-", "60s", "zone=a"]);
+    assert_eq!(rows[0], ["ID", "STATUS", "CHECKS", "ADDRESS", "VERSION", "TTL", "METADATA"]);
+    let at = "127.0.0.1:8080";
+    assert_eq!(rows[1], ["127.0.0.1:Orders:8080", "UP", "-", at, "-", "60s", "zone=a"]);
     server.says(&["deregister", "orders", "127.0.0.1:Orders:8080"]);
     let gone = server.ask(&["get", "orders"]);
     assert_eq!(gone.status.code(), Some(1));
@@ -274,8 +275,12 @@ fn a_wrong_configuration_is_one_line_and_exit_code_2() {
         assert!(told.starts_with("larder: ") && told.contains(says), "{told}");
         assert_eq!(told.lines().count(), 1, "{told}");
     }
-    for wrong in [&["register", "a", "--ttl", "0"][..], &["get", ".."], &["register", "a", "--id="]]
-    {
+    for wrong in [
+        &["register", "a", "--ttl", "0"][..],
+        &["register", "a", "--check-interval", "5"],
+        &["register", "a", "--id="],
+        &["get", ".."],
+    ] {
         assert_eq!(run(wrong).status.code(), Some(2), "{wrong:?}");
     }
     assert_eq!(run(&[]).status.code(), Some(2));

@@ -1,10 +1,14 @@
 //! The documents of the API, as they are written and read.
 
+mod check;
+
 use std::collections::BTreeMap;
 
 use larder_registry::catalog;
 use larder_registry::model::{self, Port, Status};
 use serde::{Deserialize, Serialize};
+
+pub use check::{Check, CheckRegistration, CheckReport};
 
 /// The answer to `GET services`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +48,8 @@ pub struct Instance {
     pub service: String,
     /// Unique within the service.
     pub id: String,
-    /// `UP`, `DOWN`, `STARTING`, `OUT_OF_SERVICE` or `UNKNOWN`.
+    /// `UP`, `DOWN`, `STARTING`, `OUT_OF_SERVICE` or `UNKNOWN`; `DOWN` in place of `UP` while a check is
+    /// critical.
     pub status: String,
     /// An operator's override of the status, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,6 +78,9 @@ pub struct Instance {
     /// Its lease; none if it never expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
+    /// Its health checks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
     /// When it last changed, in milliseconds since 1970.
     pub updated_at: u64,
 }
@@ -123,6 +131,9 @@ pub struct Registration {
     /// How long it stays without renewal: 1 to 86,400; for ever if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_secs: Option<u32>,
+    /// Health checks: at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckRegistration>,
 }
 
 /// The data of a watch's events `instance`, `apply` and `delete`.
@@ -188,6 +199,7 @@ impl From<&model::Instance> for Instance {
                 renewed_at: lease.renewed_at,
                 renewed_secs_ago: None,
             }),
+            checks: held.checks.iter().map(Check::from).collect(),
             updated_at: held.updated_at,
         }
     }

@@ -26,7 +26,7 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let status = match error {
             Error::NotFound(_) => StatusCode::NOT_FOUND,
-            Error::Outdated(_) => StatusCode::CONFLICT,
+            Error::Outdated(_) | Error::Probed(_) => StatusCode::CONFLICT,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self(status, error.to_string())

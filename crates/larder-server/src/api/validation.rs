@@ -1,5 +1,7 @@
 //! What may be registered: strict, because whoever reads it later cannot ask back.
 
+mod check;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -7,6 +9,8 @@ use larder_registry::model::{self, Port, Status};
 
 use super::Registration;
 use super::refusal::Refusal;
+
+pub(super) use check::health;
 
 /// The longest name, id, host, version, tag and key of metadata, in bytes.
 const MAX_TEXT_BYTES: usize = 256;
@@ -37,6 +41,7 @@ pub(super) fn instance(
     instance.tags = registration.tags;
     instance.metadata = registration.metadata.into_iter().collect();
     instance.lease = registration.ttl_secs.map(lease).transpose()?;
+    instance.checks = check::checks(registration.checks)?;
     Ok(instance)
 }
 

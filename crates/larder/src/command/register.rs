@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use larder_server::api::{Instance, Registration};
+use larder_server::api::{CheckRegistration, Instance, Registration};
 use larder_server::interruption;
 use reqwest::Method;
 
@@ -39,8 +39,21 @@ fn registration(register: &Register) -> Registration {
         tags: register.tag.clone(),
         metadata: register.metadata.iter().cloned().collect(),
         ttl_secs: register.ttl.or(register.keep.then_some(KEPT_TTL_SECS)),
+        checks: checks(register),
         ..Registration::default()
     }
+}
+
+fn checks(register: &Register) -> Vec<CheckRegistration> {
+    let Register { check_http, check_tcp, check_interval, .. } = register;
+    let check = |id: &str| CheckRegistration {
+        id: id.to_owned(),
+        interval_secs: *check_interval,
+        ..CheckRegistration::default()
+    };
+    let http = check_http.clone().map(|url| CheckRegistration { http: Some(url), ..check("http") });
+    let tcp = check_tcp.clone().map(|at| CheckRegistration { tcp: Some(at), ..check("tcp") });
+    http.into_iter().chain(tcp).collect()
 }
 
 fn default_id(register: &Register, registration: &Registration) -> String {
