@@ -12,6 +12,7 @@ use larder_registry::{Memory, Registry, memory};
 use prometheus_client::registry::Registry as Metrics;
 use tokio::task::JoinSet;
 
+use crate::checks::{self, Checks};
 use crate::config::Config;
 use crate::listen::{self, Connections, Listener, Service};
 use crate::metrics::{self, Parts, Requests};
@@ -26,6 +27,7 @@ pub struct Server {
     stop: Stop,
     registry: Arc<dyn Registry>,
     responses: Arc<ResponseCache>,
+    checks: Arc<Checks>,
     ticker: Ticker,
 }
 
@@ -44,6 +46,19 @@ pub enum BuildError {
     /// An option of a cache is out of its range.
     #[error(transparent)]
     Cache(#[from] larder_cache::OutOfRange),
+    /// The client that probes checks cannot be made: the system gives a program not even what it needs
+    /// for that.
+    #[error("cannot probe health checks: {0}")]
+    Checks(String),
+}
+
+impl From<checks::StartError> for BuildError {
+    fn from(error: checks::StartError) -> Self {
+        match error {
+            checks::StartError::Options(error) => Self::Cache(error),
+            error => Self::Checks(error.to_string()),
+        }
+    }
 }
 
 impl Server {
@@ -67,9 +82,13 @@ impl Server {
         let responses = ResponseCache::observing(&registry, options, clock.clone())?;
         let connections = Connections::new(config.limits.connections);
         let stop = Stop::new();
+        let (probed, probing) = (registry.clone(), config.checks.clone());
+        let checks = Checks::start(probing, probed, clock.clone(), stop.listener()).await?;
+        let checks = Arc::new(checks);
         let parts = Parts {
             registry: registry.clone(),
             responses: responses.clone(),
+            checks: checks.clone(),
             connections: connections.clone(),
         };
         let api = api::router(registry.clone(), clock.clone(), stop.listener());
@@ -77,7 +96,7 @@ impl Server {
         let router = router(&config, parts, api, eureka, &stop);
         let limits = config.limits;
         let service = Service { router, limits, connections, stopping: stop.listener() };
-        Ok(Self { listeners, service, stop, registry, responses, ticker })
+        Ok(Self { listeners, service, stop, registry, responses, checks, ticker })
     }
 
     /// The addresses that it listens on, with the ports that the system chose.
@@ -97,6 +116,8 @@ impl Server {
         tracing::info!("stopping");
         self.stop.now();
         while listening.join_next().await.is_some() {}
+        // First those who write: what they hold on to is closed after them.
+        self.checks.close().await;
         self.responses.close().await;
         self.registry.close().await;
         self.ticker.stop().await;
@@ -119,6 +140,7 @@ fn router(config: &Config, parts: Parts, api: Router, eureka: Eureka, stop: &Sto
     let mut measured = Metrics::default();
     let help = "Requests answered, by surface, method and status";
     measured.register("larder_http_requests", help, requests.clone());
+    parts.checks.figures().register(&mut measured);
     measured.register_collector(Box::new(parts));
     let routes = admin::router(measured, stop.listener())
         .merge(api)

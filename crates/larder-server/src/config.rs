@@ -91,7 +91,7 @@ pub struct Checks {
     /// `checks.allow`: who may be probed beside this machine, which always may be; nobody by default.
     /// The check of anybody else stays critical and says so.
     pub allow: Allow,
-    /// `checks.workers`: how many probes run at once. 1 to 1,000, 32 by default.
+    /// `checks.workers`: how many probes run at once. 1 to 10,000, 256 by default.
     pub workers: usize,
     /// `checks.limit`: how many checks are probed; one beyond that stays critical and says so. 1 to
     /// 1,000,000, 10,000 by default.
@@ -126,7 +126,7 @@ impl Default for Config {
             },
             registry: Registry { max_instances: 100_000, log_len: 65_536 },
             eureka: Eureka { read_only_tier: ReadOnlyTier::Push, cache_bytes: 256 << 20 },
-            checks: Checks { allow: Allow::default(), workers: 32, limit: 10_000 },
+            checks: Checks { allow: Allow::default(), workers: 256, limit: 10_000 },
             log: Log { filter: "info".to_owned(), json: false },
         }
     }

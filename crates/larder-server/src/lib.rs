@@ -6,7 +6,6 @@
 mod admin;
 pub mod api;
 mod build;
-#[cfg_attr(not(test), expect(dead_code, reason = "what drives it comes next"))]
 mod checks;
 pub mod config;
 mod guard;

@@ -9,13 +9,14 @@ use axum::response::Response;
 use larder_cache::Stats;
 use larder_eureka::response_cache::ResponseCache;
 use larder_registry::Registry;
-use larder_registry::model::Status;
+use larder_registry::model::{Health, Status};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::checks::Checks;
 use crate::listen::Connections;
 
 /// Requests that were answered.
@@ -64,6 +65,7 @@ fn method(method: &str) -> &'static str {
 pub(crate) struct Parts {
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) responses: Arc<ResponseCache>,
+    pub(crate) checks: Arc<Checks>,
     pub(crate) connections: Arc<Connections>,
 }
 
@@ -77,6 +79,8 @@ impl Collector for Parts {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         gauge(&mut encoder, "larder_connections", "Open connections", self.connections.open())?;
         self.encode_registry(&mut encoder)?;
+        self.encode_expired(&mut encoder)?;
+        self.encode_checks(&mut encoder)?;
         let read_write = ("read-write", Some(self.responses.read_write_stats()));
         let read_only = ("read-only", self.responses.read_only_stats());
         let tiers: Vec<_> = [read_write, read_only]
@@ -102,7 +106,42 @@ impl Parts {
             let count = ConstGauge::new(snapshot.counts().of(status) as u64);
             count.encode(family.encode_family(&[("status", status.as_str())])?)?;
         }
+        let help = "Checks of instances, by what they say";
+        let mut family = encoder.encode_descriptor("larder_registry_checks", help, None, kind)?;
+        for health in Health::ALL {
+            let count = ConstGauge::new(snapshot.check_counts().of(health) as u64);
+            count.encode(family.encode_family(&[("health", health.as_str())])?)?;
+        }
         Ok(())
+    }
+
+    fn encode_expired(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let tally = self.registry.tally();
+        let kind = prometheus_client::metrics::MetricType::Counter;
+        let help = "What ended by itself: leases, ttls of checks, and instances whose check was critical for too long";
+        let mut family = encoder.encode_descriptor("larder_registry_expired", help, None, kind)?;
+        for (what, count) in [
+            ("lease", tally.leases_expired),
+            ("ttl", tally.checks_expired),
+            ("critical", tally.deregistered_by_checks),
+        ] {
+            ConstCounter::new(count).encode(family.encode_family(&[("cause", what)])?)?;
+        }
+        Ok(())
+    }
+
+    fn encode_checks(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let stats = self.checks.stats();
+        let waiting = self.checks.figures().waiting() as u64;
+        gauge(encoder, "larder_checks_probed", "Checks that are probed", stats.items)?;
+        let help = "Checks that are not probed because of checks.limit";
+        gauge(encoder, "larder_checks_waiting", help, waiting)?;
+        let help = "Probes under way";
+        gauge(encoder, "larder_check_probes_running", help, stats.in_flight)?;
+        let help = "How late the most overdue probe is";
+        let overdue = ConstGauge::new(stats.overdue.as_secs_f64());
+        let name = "larder_checks_overdue_seconds";
+        overdue.encode(encoder.encode_descriptor(name, help, None, overdue.metric_type())?)
     }
 }
 

@@ -1,110 +1,14 @@
 //! The whole server on real sockets: its API, its limits, and its end.
 
+mod support;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use larder_server::api::{Instance, Service, Services};
 use larder_server::{BuildError, Config, Server};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-
-/// How long a test waits for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-struct Running {
-    address: SocketAddr,
-    addresses: Vec<SocketAddr>,
-    stop: Option<oneshot::Sender<()>>,
-    server: JoinHandle<()>,
-}
-
-impl Running {
-    async fn start(change: impl FnOnce(&mut Config)) -> Self {
-        let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-        let mut config = Config { listen, ..Config::default() };
-        change(&mut config);
-        let server = Server::build(config).await.expect("a port is free");
-        let addresses = server.addresses();
-        let (stop, until) = oneshot::channel();
-        let server = tokio::spawn(server.run(async { until.await.unwrap_or(()) }));
-        Self { address: addresses[0], addresses, stop: Some(stop), server }
-    }
-
-    fn tell_to_stop(&mut self) {
-        self.stop.take().expect("it was not told before").send(()).expect("it runs");
-    }
-
-    async fn stopped(self) {
-        let ended = tokio::time::timeout(PATIENCE, self.server).await;
-        ended.expect("it stops in time").expect("it does not panic");
-    }
-
-    async fn stop(mut self) {
-        self.tell_to_stop();
-        self.stopped().await;
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a valid time");
-        stream
-    }
-
-    /// Sends one request on a connection of its own; returns the status and the body.
-    async fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        let length = body.len();
-        let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
-        let request = format!("{head}content-length: {length}\r\n\r\n{body}");
-        self.raw(request.into_bytes()).await
-    }
-
-    async fn raw(&self, request: Vec<u8>) -> (u16, String) {
-        let mut stream = self.connect();
-        let exchange = move || {
-            // A server that refuses closes before it has read everything.
-            let _ = stream.write_all(&request);
-            answer(&mut stream)
-        };
-        tokio::task::spawn_blocking(exchange).await.expect("it does not panic")
-    }
-
-    async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> T {
-        let (status, body) = self.call("GET", path, "").await;
-        assert_eq!(status, 200, "{body}");
-        serde_json::from_str(&body).expect("it is JSON")
-    }
-}
-
-impl Running {
-    /// Waits until a line of `/metrics` reads like this. Asking takes a connection, too.
-    async fn until_measured(&self, line: &str) {
-        let asking = async {
-            loop {
-                let (_, measured) = self.call("GET", "/metrics", "").await;
-                if measured.lines().any(|measured| measured == line) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let asked = tokio::time::timeout(PATIENCE, asking).await;
-        assert!(asked.is_ok(), "it never says {line}");
-    }
-}
-
-/// Reads until the end of the connection; returns the status and the body.
-fn answer(stream: &mut TcpStream) -> (u16, String) {
-    let mut bytes = Vec::new();
-    // Whoever refuses a body that is still coming may reset the connection after the answer.
-    let _ = stream.read_to_end(&mut bytes);
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    (status.unwrap_or(0), body.to_owned())
-}
-
-const ONE: &str = "/larder/v1/services/orders/instances/1";
+use support::{ONE, PATIENCE, Running, answer};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_is_registered_listed_renewed_and_deregistered() {
@@ -206,7 +110,7 @@ async fn bad_checks_are_refused_with_a_reason() {
         (r#"{"id":"c","tcp":"h"}"#, "tcp: expected HOST:PORT"),
         (r#"{"id":"c","ttl_secs":0}"#, "ttl_secs: expected 1 to 86400, found 0"),
         (r#"{"id":"c","tcp":"h:1","interval_secs":0}"#, "interval_secs: expected 1 to 86400"),
-        (r#"{"id":"c","tcp":"h:1","timeout_secs":301}"#, "timeout_secs: expected 1 to 300"),
+        (r#"{"id":"c","tcp":"h:1","timeout_secs":61}"#, "timeout_secs: expected 1 to 60"),
         (r#"{"id":"c","ttl_secs":9,"interval_secs":9}"#, "are for http and tcp"),
         (r#"{"id":"c","ttl_secs":9,"deregister_after_secs":59}"#, "expected 60 to 604800"),
         (r#"{"id":"c","ttl_secs":9,"status":"UP"}"#, "expected passing, warning or critical"),

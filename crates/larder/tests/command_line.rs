@@ -305,3 +305,26 @@ fn a_reader_that_has_gone_is_no_failure() {
     child.stderr.take().expect("piped").read_to_string(&mut complaints).expect("it is UTF-8");
     assert_eq!((child.wait().expect("it ends").code(), complaints.as_str()), (Some(0), ""));
 }
+
+#[test]
+fn an_instance_is_registered_with_checks_that_the_server_probes() {
+    let server = Server::start();
+    let (own, health) = (&server.url["http://".len()..], format!("{}/healthz", server.url));
+    let register = |id: &str, more: &[&str]| {
+        server.says(&[&["register", "a", "--id", id, "--check-interval", "1"], more].concat())
+    };
+    register("well", &["--check-http", &health, "--check-tcp", own]);
+    register("ill", &["--check-http", &format!("{}/nowhere", server.url)]);
+    let mut found = String::new();
+    let seen = (0..200).any(|_| {
+        std::thread::sleep(PATIENCE / 200);
+        found = server.says(&["get", "a"]);
+        found.contains("2 passing")
+    });
+    assert!(seen, "{found}");
+    let rows = found.lines().map(|row| row.split_whitespace().collect::<Vec<_>>().join(" "));
+    let rows: Vec<String> = rows.collect();
+    assert!(rows[1].starts_with("ill DOWN 1 critical "), "{found}");
+    assert!(rows[2].starts_with("well UP 2 passing "), "{found}");
+    assert_eq!(server.says(&["services"]).lines().nth(1), Some("a        2          1 DOWN, 1 UP"));
+}

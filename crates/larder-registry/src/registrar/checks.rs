@@ -26,6 +26,9 @@ pub(super) struct Checks {
 impl Checks {
     /// An instance was registered: `after` in place of `before`.
     pub(super) fn registered(&mut self, before: Option<&Instance>, after: &Instance, now: Time) {
+        if after.checks.is_empty() && before.is_none_or(|before| before.checks.is_empty()) {
+            return;
+        }
         let key = after.key();
         for check in before.iter().flat_map(|before| &before.checks) {
             if after.check(&check.id).is_none_or(|now| !is_the_same(check, now)) {
@@ -43,6 +46,9 @@ impl Checks {
 
     /// An instance left.
     pub(super) fn left(&mut self, instance: &Instance) {
+        if instance.checks.is_empty() {
+            return;
+        }
         let key = instance.key();
         for check in &instance.checks {
             self.forget(&CheckKey::new(key.clone(), &check.id));

@@ -8,8 +8,17 @@ use larder_registry::model::{Check, Health, Probe, cut_output};
 use super::allow::Allow;
 use super::{http, tcp};
 
+/// Time between two probes of a check that does not say.
+pub(crate) const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The shortest time between two probes of a check, whatever it says; as Consul's.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How long a probe may take that does not say: as Consul, no longer than its interval either.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a probe may take, whatever it says: while it lasts, it holds a worker.
+pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a probe says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,9 +77,15 @@ impl Prober {
     }
 }
 
+/// Time between two probes of this check. Other protocols may have checks without one.
+pub(crate) fn interval(check: &Check) -> Duration {
+    if check.interval.is_zero() { DEFAULT_INTERVAL } else { check.interval.max(MIN_INTERVAL) }
+}
+
 /// How long a probe of this check may take.
 pub(crate) fn timeout(check: &Check) -> Duration {
-    if check.timeout.is_zero() { DEFAULT_TIMEOUT.min(check.interval) } else { check.timeout }
+    let asked = Some(check.timeout).filter(|timeout| !timeout.is_zero());
+    asked.unwrap_or_else(|| DEFAULT_TIMEOUT.min(interval(check))).min(MAX_TIMEOUT)
 }
 
 #[cfg(test)]

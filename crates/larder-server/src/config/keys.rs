@@ -70,7 +70,7 @@ pub const KEYS: [Key; 18] = [
     Key { name: "checks.allow", set: |config, text| put(&mut config.checks.allow, allow(text)) },
     Key {
         name: "checks.workers",
-        set: |config, text| put(&mut config.checks.workers, number(text, 1..=1_000)),
+        set: |config, text| put(&mut config.checks.workers, number(text, 1..=10_000)),
     },
     Key {
         name: "checks.limit",

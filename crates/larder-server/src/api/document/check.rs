@@ -60,7 +60,7 @@ pub struct CheckRegistration {
     /// Time between two probes: 1 to 86,400, 10 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval_secs: Option<u32>,
-    /// How long a probe may take: 1 to 300; 10 by default, but no longer than the interval.
+    /// How long a probe may take: 1 to 60; 10 by default, but no longer than the interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_secs: Option<u32>,
     /// Deregister the instance once it has been critical for so long: 60 to 604,800; never by default.

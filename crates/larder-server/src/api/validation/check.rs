@@ -20,12 +20,10 @@ const MAX_URL_BYTES: usize = 1_024;
 /// Of a ttl and of an interval: a day at most.
 const PERIOD_SECS: RangeInclusive<u32> = 1..=86_400;
 
-const TIMEOUT_SECS: RangeInclusive<u32> = 1..=300;
+const TIMEOUT_SECS: RangeInclusive<u32> = 1..=60;
 
 /// From the shortest that the registry knows to a week.
 const DEREGISTER_AFTER_SECS: RangeInclusive<u32> = 60..=604_800;
-
-const DEFAULT_INTERVAL_SECS: u32 = 10;
 
 /// The checks that the registration describes, or the first thing that is wrong with them.
 pub(super) fn checks(registrations: Vec<CheckRegistration>) -> Result<Vec<model::Check>, Refusal> {
@@ -88,8 +86,10 @@ fn check_len(what: &str, text: &str) -> Result<(), String> {
 fn set_times(check: &mut model::Check, registration: &CheckRegistration) -> Result<(), String> {
     let CheckRegistration { interval_secs, timeout_secs, deregister_after_secs, .. } = registration;
     if check.is_active() {
-        let interval = interval_secs.unwrap_or(DEFAULT_INTERVAL_SECS);
-        check.interval = secs("interval_secs", interval, PERIOD_SECS)?;
+        check.interval = match *interval_secs {
+            Some(interval) => secs("interval_secs", interval, PERIOD_SECS)?,
+            None => checks::probe::DEFAULT_INTERVAL,
+        };
         if let Some(timeout) = *timeout_secs {
             check.timeout = secs("timeout_secs", timeout, TIMEOUT_SECS)?;
         }

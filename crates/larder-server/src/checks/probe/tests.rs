@@ -181,11 +181,15 @@ async fn what_cannot_be_probed_says_why() {
 
 #[test]
 fn a_probe_takes_ten_seconds_or_its_interval_unless_it_says() {
-    let check = |interval, timeout| Check {
-        interval: Duration::from_secs(interval),
-        timeout: Duration::from_secs(timeout),
-        ..Check::new("c", Probe::Tcp("h:1".to_owned()))
+    let of = |interval_millis, timeout_secs| {
+        let check = Check {
+            interval: Duration::from_millis(interval_millis),
+            timeout: Duration::from_secs(timeout_secs),
+            ..Check::new("c", Probe::Tcp("h:1".to_owned()))
+        };
+        (interval(&check).as_secs(), timeout(&check).as_secs())
     };
-    let of = |interval, wanted| timeout(&check(interval, wanted)).as_secs();
-    assert_eq!([of(60, 0), of(5, 0), of(5, 7), of(60, 30)], [10, 5, 7, 30]);
+    assert_eq!([of(60_000, 0), of(5_000, 0)], [(60, 10), (5, 5)]);
+    assert_eq!([of(5_000, 7), of(60_000, 30)], [(5, 7), (60, 30)]);
+    assert_eq!([of(0, 0), of(1, 0), of(5_000, 9_999)], [(10, 10), (1, 1), (5, 60)]);
 }
