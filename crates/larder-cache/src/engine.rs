@@ -19,6 +19,7 @@ use crate::entry::{Entry, Freshness, Versioned};
 use crate::error::Error;
 use crate::keep::batch::desk::Enlist;
 use crate::keep::watch::Follow;
+use crate::lead::Lead;
 use crate::options::Options;
 use crate::pace::{Pace, Rate};
 use crate::slots::{Shard, Slot, Slots};
@@ -154,7 +155,10 @@ impl<S: Source> Engine<S> {
         // Without a previous value, as after an invalidation, subscribers still know an index.
         let seen = slot.map_or(0, |slot| slot.topic.highest_index());
         let lead = previous.map_or_else(
-            || (seen.checked_sub(fresh.index)).map_or(0, |behind| behind + u64::from(behind > 0)),
+            || match seen.saturating_sub(fresh.index) {
+                0 => Lead::default(),
+                behind => Lead::at_least(behind.saturating_add(1)),
+            },
             |previous| previous.next_lead(fresh.index),
         );
         // Beyond four billion it is as heavy as can be told, which no shard holds.

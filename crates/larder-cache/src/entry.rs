@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::{Time, millis};
+use crate::lead::Lead;
 use crate::request::Request;
 use crate::standing::Standing;
 
@@ -28,7 +29,7 @@ pub(crate) struct Versioned<V> {
     /// As callers see it: it never goes backwards.
     index: u64,
     /// How far that is ahead of the source's own index, which may start again from a lower one.
-    lead: u64,
+    lead: Lead,
     weight: u32,
     read_at: AtomicU32,
     standing: Standing,
@@ -98,11 +99,11 @@ impl Freshness {
 
 impl<V> Versioned<V> {
     /// A value whose source says `index`; `lead` is how far callers' indexes are ahead of that.
-    pub(crate) fn new(value: V, index: u64, lead: u64, weight: u32, freshness: Freshness) -> Self {
+    pub(crate) fn new(value: V, index: u64, lead: Lead, weight: u32, freshness: Freshness) -> Self {
         Self {
             vouched_ms: AtomicI64::new(freshness.vouched_ms),
             fresh_until: AtomicU64::new(freshness.fresh_until.as_millis()),
-            index: index.saturating_add(lead),
+            index: index.saturating_add(lead.get()),
             lead,
             weight,
             read_at: AtomicU32::new(0),
@@ -132,16 +133,16 @@ impl<V> Versioned<V> {
 
     /// The index that the source sees.
     pub(crate) fn source_index(&self) -> u64 {
-        self.index - self.lead
+        self.index - self.lead.get()
     }
 
     /// How far the index that callers see must be ahead of the source's, when the source says `index`
     /// next: more than now, if that has gone backwards.
-    pub(crate) fn next_lead(&self, index: u64) -> u64 {
+    pub(crate) fn next_lead(&self, index: u64) -> Lead {
         if index >= self.source_index() {
             return self.lead;
         }
-        self.index.saturating_add(1).saturating_sub(index)
+        Lead::at_least(self.index.saturating_add(1).saturating_sub(index))
     }
 
     pub(crate) fn weight(&self) -> u64 {
@@ -301,7 +302,8 @@ mod tests {
 
     #[test]
     fn a_connected_entry_has_no_age_until_contact_is_lost() {
-        let entry = Versioned::new((), 7, 0, 1, Freshness::new(at(1), secs(0), secs(10)));
+        let entry =
+            Versioned::new((), 7, Lead::default(), 1, Freshness::new(at(1), secs(0), secs(10)));
         entry.connect();
         assert_eq!(judge(entry.freshness(), &Request::DEFAULT, secs(5), at(9_999)), Verdict::Fresh);
         assert_eq!(entry.freshness().age_ms(at(9_999)), 0);
@@ -315,7 +317,7 @@ mod tests {
     #[test]
     fn the_index_that_callers_see_never_goes_backwards() {
         let freshness = Freshness::new(at(1), secs(0), secs(10));
-        let mut entry = Versioned::new((), 0, 0, 1, freshness);
+        let mut entry = Versioned::new((), 0, Lead::default(), 1, freshness);
         let mut seen = Vec::new();
         for index in [5, 9, 3, 4, 4, 1, 100] {
             entry = Versioned::new((), index, entry.next_lead(index), 1, freshness);
@@ -327,7 +329,8 @@ mod tests {
 
     #[test]
     fn a_read_is_remembered_to_within_64_ms() {
-        let entry = Versioned::new((), 0, 0, 1, Freshness::new(at(1), secs(0), secs(10)));
+        let entry =
+            Versioned::new((), 0, Lead::default(), 1, Freshness::new(at(1), secs(0), secs(10)));
         entry.touch(Time::from_millis(123_456));
         let missing = 123_456 - entry.read_at().as_millis();
         assert!(missing < 64, "{missing}");

@@ -38,6 +38,27 @@ pub(crate) struct Order<V> {
     pub(crate) parked: bool,
 }
 
+/// What is known when an answer lands.
+#[derive(Debug, Clone, Copy)]
+struct Landing {
+    now: Time,
+    /// The answer is wanted, and nobody has put or invalidated the key since the fetch began.
+    current: bool,
+    /// The key is in the store.
+    stored: bool,
+}
+
+/// What has become of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Landed {
+    /// The key has the value that the answer brought, or none, as it said.
+    Changed,
+    /// The key has its previous value, and the source says that it holds.
+    Unchanged,
+    /// The answer changed nothing: it was an error, or somebody has overtaken it.
+    Dropped,
+}
+
 impl<S: Source> Engine<S> {
     /// Weighs an answer and compares it with the previous value: one that says the same becomes "not
     /// modified".
@@ -85,24 +106,26 @@ impl<S: Source> Engine<S> {
         (Error::Source(Arc::new(error)), blame)
     }
 
-    /// Publishes an answer and ends its round. Those who wait for the next round wait on, unless the
-    /// source failed and must be left alone: then they get the same error. Says whether the key is what
-    /// the source says now. The shard is locked.
+    /// Publishes an answer that lands at `now`, and ends its round. Those who wait for the next round
+    /// wait on, unless the source failed and must be left alone: then they get the same error. The shard
+    /// is locked.
     pub(crate) fn land(
         &self,
         key: &S::Key,
         slot: &mut Slot<S>,
         answered: Answered<S>,
         order: &Order<S::Value>,
+        now: Time,
         aftermath: &mut Aftermath<S>,
-    ) -> bool {
-        let current = slot.rounds.is_current()
-            && !self.tasks.is_closing()
-            && self.is_wanted(key, slot, order);
+    ) -> Landed {
+        let stored = order.previous.is_some() && self.store.contains(key);
+        let wanted = stored || is_wanted(slot, order);
+        let current = slot.rounds.is_current() && !self.tasks.is_closing() && wanted;
+        let landing = Landing { now, current, stored };
         let (outcome, leave_alone) = match answered {
-            Ok(answer) => self.settle(key, slot, answer, order, current, aftermath),
+            Ok(answer) => self.settle(key, slot, answer, order, landing, aftermath),
             Err((error, blame)) => {
-                let leave_alone = self.fail(key, slot, &error, blame, order, current, aftermath);
+                let leave_alone = self.fail(key, slot, &error, blame, order, landing, aftermath);
                 (Err(error), leave_alone)
             }
         };
@@ -112,40 +135,42 @@ impl<S: Source> Engine<S> {
         } else if let Some(round) = slot.rounds.land() {
             aftermath.tell(round, &outcome);
         }
-        let confirmed = current && matches!(outcome, Ok(_) | Err(Error::Absent));
+        let landed = match &outcome {
+            _ if !current => Landed::Dropped,
+            Ok(arrival)
+                if order
+                    .previous
+                    .as_ref()
+                    .is_some_and(|old| Entry::ptr_eq(old, &arrival.entry)) =>
+            {
+                Landed::Unchanged
+            }
+            Ok(_) | Err(Error::Absent) => Landed::Changed,
+            Err(_) => Landed::Dropped,
+        };
         // Nobody may have waited, and nobody may have stored it.
         aftermath.hold(outcome.ok().map(|arrival| arrival.entry));
-        confirmed
+        landed
     }
 
-    /// Whether what a fetch brings may be kept. One that nobody asked for, of an entry that has left
-    /// meanwhile, does not bring it back.
-    fn is_wanted(&self, key: &S::Key, slot: &Slot<S>, order: &Order<S::Value>) -> bool {
-        order.previous.is_none()
-            || slot.rounds.is_joined()
-            || slot.topic.is_interesting()
-            || self.store.contains(key)
-    }
-
-    /// Turns an answer into an outcome; stores it if it is `current`, that is, if it is wanted and
-    /// nobody has put or invalidated the key since the fetch began. Says also whether the source must
-    /// be left alone.
+    /// Turns an answer into an outcome; stores it if it is current. Says also whether the source must be
+    /// left alone.
     fn settle(
         &self,
         key: &S::Key,
         slot: &Slot<S>,
         answer: Answer<S::Value>,
         order: &Order<S::Value>,
-        current: bool,
+        landing: Landing,
         aftermath: &mut Aftermath<S>,
     ) -> (Outcome<S>, bool) {
         let Answer { fetched, weight, age, uncounted } = answer;
-        let at = self.clock.now();
+        let Landing { now, current, .. } = landing;
         let outcome = match (fetched, &order.previous) {
             (Fetched::NotModified { .. }, None) => {
                 let error = Error::NothingToConfirm;
                 let leave_alone =
-                    self.fail(key, slot, &error, Blame::Entry, order, current, aftermath);
+                    self.fail(key, slot, &error, Blame::Entry, order, landing, aftermath);
                 return (Err(error), leave_alone);
             }
             (Fetched::NotModified { ttl }, Some(entry)) => {
@@ -153,17 +178,17 @@ impl<S: Source> Engine<S> {
                 // ever.
                 let blocking = matches!(self.options.refresh, Refresh::Blocking { .. });
                 let uncounted = uncounted || (blocking && entry.source_index() == 0);
-                self.succeed(key, uncounted, current, at, aftermath);
-                let freshness = Freshness::new(at, age, self.ttl(ttl));
-                self.vouch(key, slot, entry, freshness, current, aftermath);
-                Ok(Arrival { entry: Entry::clone(entry), at })
+                self.succeed(key, uncounted, current, now, aftermath);
+                let freshness = Freshness::new(now, age, self.ttl(ttl));
+                self.vouch(key, slot, entry, freshness, landing, aftermath);
+                Ok(Arrival { entry: Entry::clone(entry), at: now })
             }
             (Fetched::Fresh(fresh), _) => {
-                self.succeed(key, uncounted, current, at, aftermath);
-                Ok(self.settle_fresh(key, slot, fresh, weight, (current, at), aftermath))
+                self.succeed(key, uncounted, current, now, aftermath);
+                Ok(self.settle_fresh(key, slot, fresh, weight, landing, aftermath))
             }
             (Fetched::Absent { remember_for }, _) => {
-                self.succeed(key, false, current, at, aftermath);
+                self.succeed(key, false, current, now, aftermath);
                 self.settle_absent(key, slot, remember_for, current, aftermath)
             }
         };
@@ -191,11 +216,12 @@ impl<S: Source> Engine<S> {
         slot: &Slot<S>,
         fresh: Fresh<S::Value>,
         weight: u64,
-        (current, at): (bool, Time),
+        landing: Landing,
         aftermath: &mut Aftermath<S>,
     ) -> Arrival<S::Value> {
         self.counters.count(Event::Fetched);
-        if !current {
+        let at = landing.now;
+        if !landing.current {
             // An outdated answer follows nothing: it must not look newer than what overtook it.
             return Arrival { entry: self.entry(fresh, weight, None, None, at), at };
         }
@@ -213,7 +239,7 @@ impl<S: Source> Engine<S> {
         slot: &Slot<S>,
         entry: &Entry<S::Value>,
         freshness: Freshness,
-        current: bool,
+        landing: Landing,
         aftermath: &mut Aftermath<S>,
     ) {
         self.counters.count(Event::Unmodified);
@@ -221,10 +247,10 @@ impl<S: Source> Engine<S> {
         if !entry.is_connected() || self.options.refresh.connects() {
             entry.vouch(freshness);
         }
-        if current {
+        if landing.current {
             aftermath.posted(slot.topic.post_vouched(entry));
             // It may have been evicted while the source was asked.
-            if self.store.contains(key) {
+            if landing.stored {
                 self.enlist(key, Some(slot), aftermath);
             } else {
                 self.admit(key, Some(slot), entry, aftermath);
@@ -244,7 +270,7 @@ impl<S: Source> Engine<S> {
     ) {
         aftermath.wake(self.upstream.succeeded(now));
         if uncounted {
-            self.remember_failure(key, Error::NoIndex, Blame::Entry, aftermath);
+            self.remember_failure(key, Error::NoIndex, Blame::Entry, now, aftermath);
         } else {
             // What was said about the key after an outdated fetch began stands.
             let over = |trouble: &Trouble<S::Error>| current || !trouble.is_absent();
@@ -261,14 +287,14 @@ impl<S: Source> Engine<S> {
         error: &Error<S::Error>,
         blame: Blame,
         order: &Order<S::Value>,
-        current: bool,
+        landing: Landing,
         aftermath: &mut Aftermath<S>,
     ) -> bool {
         self.count_failure(error, blame);
         if matches!(error, Error::Closed) {
             return true;
         }
-        let now = self.clock.now();
+        let Landing { now, current, .. } = landing;
         if blame == Blame::Upstream {
             self.upstream.failed(now);
         } else if matches!(error, Error::Source(_)) {
@@ -283,7 +309,8 @@ impl<S: Source> Engine<S> {
         }
         // What was said about the key after an outdated fetch began stands.
         let overtaken = !current && self.trouble(key).is_some_and(|trouble| trouble.is_absent());
-        let leave_alone = !overtaken && self.remember_failure(key, error.clone(), blame, aftermath);
+        let leave_alone =
+            !overtaken && self.remember_failure(key, error.clone(), blame, now, aftermath);
         if current {
             aftermath.posted(slot.topic.post_error(error));
         }
@@ -309,9 +336,9 @@ impl<S: Source> Engine<S> {
         key: &S::Key,
         error: Error<S::Error>,
         blame: Blame,
+        now: Time,
         aftermath: &mut Aftermath<S>,
     ) -> bool {
-        let now = self.clock.now();
         let trouble = self.trouble(key);
         let before = trouble.as_ref().and_then(Trouble::failing).map_or(0, |row| row.failures);
         let failures = before.saturating_add(1);
@@ -349,4 +376,10 @@ impl<S: Source> Engine<S> {
         let time_allowed = self.options.fetch_timeout.saturating_add(slack);
         Attempt { previous: order.previous.clone(), max_age, wait, time_allowed }
     }
+}
+
+/// Whether what a fetch brings may be kept, although its key is not in the store. One that nobody asked
+/// for, of an entry that has left meanwhile, does not bring it back.
+fn is_wanted<S: Source>(slot: &Slot<S>, order: &Order<S::Value>) -> bool {
+    order.previous.is_none() || slot.rounds.is_joined() || slot.topic.is_interesting()
 }

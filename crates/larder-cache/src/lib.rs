@@ -63,8 +63,11 @@
 //! | `Poll` | answers | grows up to the period | `examples/subscription.rs` |
 //! | `Blocking` | waits until its index has changed | none, while the source is reached | `examples/blocking_query.rs` |
 //! | `Watch` | is a stream of changes: [`Watch`] | none, while the stream lives | `examples/watch.rs` |
-//! | `Batch` | answers about many keys: [`FetchMany`] | grows up to the period | |
+//! | `Batch` | answers about many keys: [`FetchMany`] | grows up to the period | `examples/remote_jobs.rs` |
 //! | `Pushed` | is fed into a [`Publisher`] | none, while the publisher is in contact | |
+//!
+//! [`AutoRefresh`] tracks what callers create and somebody else changes, in batches, until it is
+//! [terminal](Fresh::terminal).
 //!
 //! # Who is told
 //!
@@ -97,6 +100,7 @@ mod guarded;
 mod inbox;
 mod keep;
 mod landing;
+mod lead;
 mod lookup;
 mod options;
 mod pace;

@@ -17,7 +17,7 @@ use crate::entry::Entry;
 use crate::error::Error;
 use crate::guarded::{Panicked, caught, within};
 use crate::keep::{Next, decide, idle_at};
-use crate::landing::{Answered, Order};
+use crate::landing::{Answered, Landed, Order};
 use crate::slots::{Shard, Slot};
 use crate::source::{Attempt, Blame, Removal, Source};
 use crate::stats::Event;
@@ -342,8 +342,10 @@ impl<S: Source> Pilot<S> {
         let mut aftermath = Aftermath::new();
         let mut shard = engine.slots.shard(&self.key);
         if let Some(slot) = shard.get_mut(&self.key) {
-            if engine.land(&self.key, slot, answered, order, &mut aftermath) {
-                self.landed_at = engine.clock.now();
+            let now = engine.clock.now();
+            if engine.land(&self.key, slot, answered, order, now, &mut aftermath) != Landed::Dropped
+            {
+                self.landed_at = now;
             }
             slot.free_seat();
         }
@@ -414,7 +416,8 @@ impl<S: Source> Drop for Pilot<S> {
             // Those who wait get the panic; those who are subscribed get another pilot.
             let answered = Err((error, Blame::Entry));
             let order = Order { previous: None, began_at: engine.clock.now(), parked: false };
-            engine.land(&self.key, slot, answered, &order, &mut aftermath);
+            let now = engine.clock.now();
+            engine.land(&self.key, slot, answered, &order, now, &mut aftermath);
             slot.free_seat();
             Some((Arc::clone(&slot.topic), engine.tasks.reserve()))
         } else {

@@ -292,7 +292,7 @@ mod tests {
 
     fn entry(value: u64) -> Entry<u64> {
         let freshness = Freshness::new(Time::ZERO, Duration::ZERO, Duration::MAX);
-        Entry::new(Versioned::new(value, value, 0, 1, freshness))
+        Entry::new(Versioned::new(value, value, crate::lead::Lead::default(), 1, freshness))
     }
 
     fn topic(depth: usize) -> Numbers {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::aftermath::Aftermath;
+use crate::clock::Time;
 use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::error::Error;
@@ -15,11 +16,14 @@ use crate::keep::batch::desk::Desk;
 use crate::keep::batch::plan::Plan;
 use crate::keep::batch::seating::{Facts, due, seat};
 use crate::keep::batch::{FetchMany, OneOfMany};
-use crate::landing::{Answered, Order};
+use crate::landing::{Answered, Landed, Order};
 use crate::pilot;
+use crate::slots::Shard;
 use crate::source::{Blame, Fetched, Removal, Source};
 use crate::standing::Turn;
 use crate::stats::Event;
+use crate::tasks::Live;
+use crate::topic::Topic;
 
 /// A key in flight.
 pub(crate) struct Passenger<S: Source> {
@@ -34,6 +38,12 @@ pub(crate) struct Flight<S: FetchMany> {
     plan: Arc<Plan<S>>,
     passengers: Vec<Passenger<S>>,
 }
+
+/// What became of a batch: `None` if it took too long.
+type Answers<S> = Option<Result<Result<Vec<OneOfMany<S>>, <S as Source>::Error>, Panicked>>;
+
+/// A slot that gets a pilot.
+type Orphan<S> = (Arc<Topic<<S as Source>::Value, <S as Source>::Error>>, Live);
 
 /// Where the passengers sit. Most answers come in the order of the questions; a map is made for others.
 struct Seats<K> {
@@ -85,22 +95,28 @@ impl<S: FetchMany> Flight<S> {
             () = engine.tasks.closing() => return,
             answers = fetch => answers,
         };
-        self.desk.latency.took(self.passengers.len(), began_at, engine.clock.now());
+        self.arrive(answers, began_at, time_allowed);
+    }
+
+    fn arrive(&mut self, answers: Answers<S>, began_at: Time, time_allowed: Duration) {
+        let engine = Arc::clone(&self.engine);
+        let now = engine.clock.now();
+        self.desk.latency.took(self.passengers.len(), began_at, now);
         match answers {
             None => {
                 let silence = self.plan.silence;
-                self.land_all(|| (Error::TimedOut(time_allowed), silence));
+                self.land_all(now, || (Error::TimedOut(time_allowed), silence));
             }
-            Some(Err(Panicked)) => self.land_all(|| (Error::Panicked, Blame::Entry)),
+            Some(Err(Panicked)) => self.land_all(now, || (Error::Panicked, Blame::Entry)),
             Some(Ok(Err(error))) => {
                 let (error, blame) = engine.failure(error);
-                self.land_all(|| (error.clone(), blame));
+                self.land_all(now, || (error.clone(), blame));
             }
-            Some(Ok(Ok(answers))) => self.land_each(answers),
+            Some(Ok(Ok(answers))) => self.land_each(answers, now),
         }
     }
 
-    fn land_each(&mut self, answers: Vec<OneOfMany<S>>) {
+    fn land_each(&mut self, answers: Vec<OneOfMany<S>>, now: Time) {
         let engine = Arc::clone(&self.engine);
         let (mut strays, mut seats) = (0, Seats { expected: 0, by_key: HashMap::new() });
         for (key, answer) in answers {
@@ -115,7 +131,7 @@ impl<S: FetchMany> Flight<S> {
                     .map_err(|error| engine.failure(error))
             });
             let answered = catch_unwind(assess).unwrap_or(Err((Error::Panicked, Blame::Entry)));
-            self.land(&key, answered, order);
+            self.land(&key, answered, order, now);
         }
         if strays > 0 {
             engine.counters.add(Event::Stray, strays);
@@ -130,67 +146,93 @@ impl<S: FetchMany> Flight<S> {
             let key = self.passengers[place].key.clone();
             let unmentioned = Fetched::NotModified { ttl: None };
             let answer = engine.assess(&key, unmentioned, order.previous.as_ref());
-            self.land(&key, Ok(answer), order);
+            self.land(&key, Ok(answer), order, now);
         }
     }
 
-    fn land_all(&mut self, failure: impl Fn() -> (Error<S::Error>, Blame)) {
+    fn land_all(&mut self, now: Time, failure: impl Fn() -> (Error<S::Error>, Blame)) {
         for place in 0..self.passengers.len() {
             let Some(order) = self.passengers[place].order.take() else { continue };
             let key = self.passengers[place].key.clone();
-            self.land(&key, Err(failure()), order);
+            self.land(&key, Err(failure()), order, now);
         }
     }
 
-    fn land(&self, key: &S::Key, answered: Answered<S>, order: Order<S::Value>) {
-        let (engine, desk) = (&self.engine, &self.desk);
-        let now = engine.clock.now();
+    fn land(&self, key: &S::Key, answered: Answered<S>, order: Order<S::Value>, now: Time) {
+        let (engine, plan) = (&self.engine, &self.plan);
         // Of the value as it was: the source is asked before the lock is taken.
-        let due =
-            order.previous.as_ref().map_or(now, |seen| due(engine, &self.plan, key, seen, now));
+        let due = order.previous.as_ref().map_or(now, |seen| due(engine, plan, key, seen, now));
+        let facts = Facts { landed: true, due, tick: now, first: plan.first.is_at_once(), now };
         let mut aftermath = Aftermath::new();
         let mut shard = engine.slots.shard(key);
-        let mut confirmed = false;
+        let mut landed = Landed::Dropped;
         if let Some(slot) = shard.get_mut(key) {
-            confirmed = engine.land(key, slot, answered, &order, &mut aftermath);
-            aftermath.wake(slot.topic.beacon.raise());
+            landed = engine.land(key, slot, answered, &order, now, &mut aftermath);
+            if !slot.has_no_pilot {
+                aftermath.wake(slot.topic.beacon.raise());
+            }
         }
-        let entry = engine.store.peek(key);
+        let entry = match landed {
+            Landed::Unchanged => order.previous.clone(),
+            Landed::Changed | Landed::Dropped => engine.store.peek(key),
+        };
         if let Some(entry) = &entry {
-            let first = self.plan.first.is_at_once();
-            let facts = Facts { landed: true, due, tick: now, first, now };
-            let back = matches!(entry.standing().turn(), Turn::Flying | Turn::Waiting);
-            if back && seat(engine, desk, key, entry, &facts) {
-                engine.forget(key, &mut shard, Removal::Deleted, &mut aftermath);
-            }
+            self.put_back(key, entry, &facts, &mut shard, &mut aftermath);
         }
-        let failed = engine.trouble(key).is_some_and(|trouble| trouble.failing().is_some());
-        desk.schedule().note_outcome(key, failed);
-        let mut orphan = None;
-        if let Some(slot) = shard.get_mut(key)
-            && std::mem::take(&mut slot.has_no_pilot)
-        {
-            // Whoever came meanwhile and needs more than this batch gets a pilot.
-            let wanted = slot.rounds.is_asked() || slot.topic.is_interesting();
-            if wanted && !engine.tasks.is_closing() {
-                orphan = Some((Arc::clone(&slot.topic), engine.tasks.reserve()));
-            } else {
-                engine.end_slot(&mut shard, key, &Error::Closed, &mut aftermath);
-            }
-        }
+        let orphan = self.end_slot(key, &mut shard, &mut aftermath);
         drop(shard);
         aftermath.settle(engine);
         if let Some((topic, live)) = orphan {
             pilot::start(engine, key.clone(), topic, live);
         }
-        self.tell_of_end(key, entry, confirmed);
+        if landed == Landed::Changed {
+            self.tell_of_end(key, entry);
+        }
         drop(order);
     }
 
-    fn tell_of_end(&self, key: &S::Key, entry: Option<Entry<S::Value>>, confirmed: bool) {
-        let Some(entry) = entry.filter(|entry| confirmed && entry.standing().is_terminal()) else {
-            return;
-        };
+    /// Back to the schedule, or out of the cache.
+    fn put_back(
+        &self,
+        key: &S::Key,
+        entry: &Entry<S::Value>,
+        facts: &Facts,
+        shard: &mut Shard<S>,
+        aftermath: &mut Aftermath<S>,
+    ) {
+        let engine = &self.engine;
+        let failed = engine.trouble(key).is_some_and(|trouble| trouble.failing().is_some());
+        self.desk.schedule().note_outcome(key, failed);
+        let back = matches!(entry.standing().turn(), Turn::Flying | Turn::Waiting);
+        if back && seat(engine, &self.desk, key, entry, facts) {
+            engine.forget(key, shard, Removal::Deleted, aftermath);
+        }
+    }
+
+    /// Ends the slot, if nobody else flies the key. Whoever came meanwhile and needs more than this batch
+    /// gets a pilot.
+    fn end_slot(
+        &self,
+        key: &S::Key,
+        shard: &mut Shard<S>,
+        aftermath: &mut Aftermath<S>,
+    ) -> Option<Orphan<S>> {
+        let engine = &self.engine;
+        let slot = shard.get_mut(key)?;
+        if !std::mem::take(&mut slot.has_no_pilot) {
+            return None;
+        }
+        let wanted = slot.rounds.is_asked() || slot.topic.is_interesting();
+        if wanted && !engine.tasks.is_closing() {
+            return Some((Arc::clone(&slot.topic), engine.tasks.reserve()));
+        }
+        engine.end_slot(shard, key, &Error::Closed, aftermath);
+        None
+    }
+
+    /// Tells the source if this was the end of the key.
+    fn tell_of_end(&self, key: &S::Key, entry: Option<Entry<S::Value>>) {
+        let Some(entry) = entry.filter(|entry| entry.standing().is_terminal()) else { return };
         if self.plan.tracks {
             self.desk.note_ended(key);
         }
@@ -207,7 +249,8 @@ impl<S: FetchMany> Drop for Flight<S> {
         // Closed, dropped by the runtime, or dropping the source's future panicked: nobody is left
         // waiting.
         let panicked = std::thread::panicking();
-        self.land_all(|| {
+        let now = self.engine.clock.now();
+        self.land_all(now, || {
             let error = if panicked { Error::Panicked } else { Error::Closed };
             (error, Blame::Entry)
         });
