@@ -17,10 +17,12 @@ pub mod lease;
 pub mod memory;
 pub mod model;
 pub mod registrar;
+pub mod registry_cache;
 
 pub use backend::{
-    Backend, BoxFuture, Error, Observer, OverrideChange, Registry, Report, Reporter, Tally, View,
-    Watch,
+    Backend, BoxFuture, Error, Observer, OverrideChange, Phase, Registry, Report, Reporter, Tally,
+    View, Watch,
 };
 pub use event::Event;
 pub use memory::Memory;
+pub use registry_cache::RegistryCache;

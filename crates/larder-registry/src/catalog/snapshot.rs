@@ -19,6 +19,17 @@ impl Service {
         Self { name, revision: 0, instances: RedBlackTreeMapSync::new_sync() }
     }
 
+    /// A service of these instances, as read from a system that keeps a catalog of its own. Of two
+    /// instances with one id the later stays.
+    pub fn new(
+        name: Name,
+        revision: u64,
+        instances: impl IntoIterator<Item = Arc<Instance>>,
+    ) -> Self {
+        let ids = instances.into_iter().map(|held| (held.id.as_str().into(), held));
+        Self { name, revision, instances: ids.collect() }
+    }
+
     /// The name, as the first registrant wrote it.
     pub fn name(&self) -> &Name {
         &self.name
@@ -37,6 +48,29 @@ impl Service {
     /// The instance with this id.
     pub fn get(&self, id: &str) -> Option<&Arc<Instance>> {
         self.instances.get(id)
+    }
+
+    /// Puts an instance in, as of `revision`. What was shared before stays as it was.
+    pub fn put(&mut self, instance: Arc<Instance>, revision: u64) {
+        self.revision = revision;
+        self.instances.insert_mut(instance.id.as_str().into(), instance);
+    }
+
+    /// Takes the instance with this id out, as of `revision`; says whether there was one.
+    pub fn take(&mut self, id: &str, revision: u64) -> bool {
+        let was_there = self.instances.remove_mut(id);
+        if was_there {
+            self.revision = revision;
+        }
+        was_there
+    }
+
+    /// Whether the instances are the same, whatever the revision.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let same = |(one, other): (&Arc<Instance>, &Arc<Instance>)| {
+            Arc::ptr_eq(one, other) || one == other
+        };
+        self.len() == other.len() && self.instances().zip(other.instances()).all(same)
     }
 
     /// How many instances there are; never zero in a snapshot.

@@ -1,0 +1,81 @@
+//! One service's changes, as a reader of the cache hears of them.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use larder_cache::Subscription;
+
+use super::difference::difference;
+use super::error_of;
+use super::following::{Following, Shared};
+use crate::backend::{BoxFuture, Error, Watch};
+use crate::event::Event;
+
+/// The stream of [`RegistryCache::subscribe`](super::RegistryCache::subscribe): the present state, then
+/// every change of it, deletions included, in their order.
+///
+/// A reader who is slower than the changes hears of what they came to: what was missed in between is not
+/// told, and the state that the events make is the cache's at all times. What waits is at most one listing,
+/// or one difference.
+pub struct ServiceEvents {
+    subscription: Subscription<Following>,
+    /// The state that was told; none before the first.
+    told: Option<Option<Shared>>,
+    ready: VecDeque<Event>,
+}
+
+impl ServiceEvents {
+    pub(super) fn new(subscription: Subscription<Following>) -> Self {
+        Self { subscription, told: None, ready: VecDeque::new() }
+    }
+
+    async fn next_event(&mut self) -> Option<Result<Event, Error>> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(Ok(event));
+            }
+            // Cancel-safe: an update that was not returned comes again.
+            let update = self.subscription.changed().await?;
+            let error = update.error.map(|error| error_of(error, self.subscription.key()));
+            match (update.value, error) {
+                (Some(value), None) => self.tell(Some(Arc::clone(&value))),
+                (None, Some(Error::NotFound(_))) => self.tell(None),
+                (_, Some(error)) => return Some(Err(error)),
+                (None, None) => {}
+            }
+        }
+    }
+
+    fn tell(&mut self, now: Option<Shared>) {
+        let revision = |state: &Option<Shared>| state.as_ref().map_or(0, |state| state.revision());
+        match &self.told {
+            None => {
+                self.ready.push_back(Event::Init);
+                let instances = now.iter().flat_map(|service| service.instances());
+                self.ready.extend(instances.cloned().map(Event::InitApply));
+                self.ready.push_back(Event::InitDone { revision: revision(&now) });
+            }
+            Some(told) => {
+                // What made a service empty has no revision of its own here.
+                let revision = revision(&now).max(revision(told));
+                self.ready.extend(difference(told.as_deref(), now.as_deref(), revision));
+            }
+        }
+        self.told = Some(now);
+    }
+}
+
+impl Watch for ServiceEvents {
+    /// An error is told once when the backend begins to fail; the state stays, and what changed meanwhile is
+    /// told when it answers again.
+    fn next(&mut self) -> BoxFuture<'_, Option<Result<Event, Error>>> {
+        Box::pin(self.next_event())
+    }
+}
+
+impl fmt::Debug for ServiceEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceEvents").field("ready", &self.ready.len()).finish_non_exhaustive()
+    }
+}
