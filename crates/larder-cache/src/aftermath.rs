@@ -1,6 +1,7 @@
 //! What a change leaves to be done once the shard is unlocked: waking others, and running code that is
 //! not ours.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::engine::{Engine, Outcome};
@@ -10,6 +11,7 @@ use crate::rounds::Round;
 use crate::signal::Wakers;
 use crate::slots::{Shard, Slot};
 use crate::source::{Removal, Source};
+use crate::stats::Event;
 use crate::topic::{News, Posted};
 use crate::trouble::Trouble;
 
@@ -94,6 +96,15 @@ impl<S: Source> Aftermath<S> {
 
     pub(crate) fn ended(&mut self, slot: Option<(S::Key, Slot<S>)>) {
         self.ended.extend(slot);
+    }
+
+    /// As [`settle`](Self::settle), for a task on which all keys depend: a value that panics as it is dropped
+    /// does not end it.
+    pub(crate) fn settle_guarded(self, engine: &Engine<S>) {
+        // Unwind-safe: what a drop has left half-done is its own.
+        if catch_unwind(AssertUnwindSafe(|| self.settle(engine))).is_err() {
+            engine.counters.count(Event::ListenerPanic);
+        }
     }
 
     /// Does it all. No lock may be held.

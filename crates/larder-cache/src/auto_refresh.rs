@@ -187,7 +187,9 @@ impl<R: SyncSource> AutoRefresh<R> {
         let terminal = fresh.terminal;
         let mut aftermath = Aftermath::new();
         let mut shard = engine.slots.shard(id);
-        let updated = match engine.store.peek(id) {
+        // Under the shard's lock, as in a creation.
+        let entry = engine.store.peek(id).filter(|_| !engine.tasks.is_closing());
+        let updated = match entry {
             None => Updated::NotFound,
             Some(entry) if entry.standing().is_terminal() => {
                 aftermath.hold(Some(entry));
@@ -229,7 +231,8 @@ impl<R: SyncSource> AutoRefresh<R> {
         let shard = engine.slots.shard(id);
         let entry = engine.store.peek(id);
         let found = entry.is_some();
-        if let Some(entry) = &entry {
+        // Once is enough: each time it would be given a later tick.
+        if let Some(entry) = entry.as_ref().filter(|entry| !entry.standing().is_doomed()) {
             entry.standing().doom();
             engine.enlist(id, None, &mut aftermath);
         }
@@ -241,7 +244,8 @@ impl<R: SyncSource> AutoRefresh<R> {
 
     /// Why the item's last sync failed; `None` if it did not, or there is no such item.
     pub fn last_error(&self, id: &R::Id) -> Option<Error<R::Error>> {
-        let trouble = self.engine().trouble(id)?;
+        let engine = self.engine();
+        let trouble = engine.trouble(id).filter(|_| engine.store.contains(id))?;
         trouble.failing().map(|failing| failing.error.clone())
     }
 
@@ -366,6 +370,8 @@ impl<R: SyncSource> AutoRefresh<R> {
         if engine.tasks.is_closing() {
             return Err(Stopped.into());
         }
+        // Its predecessor's failures are not its own: a refusal would end it before its first sync.
+        aftermath.forgotten(engine.troubles.remove_if(id, |_| true));
         let (_, entry) = engine.put_in(id, fresh, 1, &mut shard, aftermath);
         drop(shard);
         let mut resident = Resident::of(&entry);

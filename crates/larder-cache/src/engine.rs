@@ -443,7 +443,7 @@ impl<S: Source> Engine<S> {
             self.alert(key);
         }
         if let Some(enlist) = self.enlist.as_ref().filter(|_| cause != Removal::Replaced) {
-            enlist.has_left(entry.standing().turn());
+            enlist.has_left(key, entry.standing().turn());
         }
         let listener = || self.source.removed(key, entry.value(), cause);
         // Unwind-safe: a listener that panics leaves behind what it likes, but nothing of ours.

@@ -42,7 +42,7 @@ pub enum Refresh {
         every: Duration,
         /// The most keys in one fetch. Range: 1 to 100,000.
         size: u32,
-        /// How many such fetches there may be at a time. Range: 1 to 1,000.
+        /// How many such fetches there may be at a time. Range: 1 to 10,000.
         parallel: u32,
     },
     /// From outside: by a [`Publisher`](crate::Publisher) or by `put`. A request that finds nothing asks

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::keep::Refresh;
 use crate::slots::Slot;
 use crate::source::{Attempt, Blame, Fetched, Fresh, Source};
+use crate::standing::Turn;
 use crate::stats::Event;
 use crate::trouble::{Failing, Trouble};
 
@@ -93,7 +94,9 @@ impl<S: Source> Engine<S> {
         uncounted: bool,
     ) -> bool {
         // A new index with an equal value is still news for those who wait for the index.
-        if fresh.index != before.source_index() {
+        // So is that it will not change any more.
+        if fresh.index != before.source_index() || fresh.terminal != before.standing().is_terminal()
+        {
             return false;
         }
         let blocking = matches!(self.options.refresh, Refresh::Blocking { .. });
@@ -253,6 +256,9 @@ impl<S: Source> Engine<S> {
             if landing.stored {
                 self.enlist(key, Some(slot), aftermath);
             } else {
+                // Its row may have come up meanwhile, and a batch that it was in may have landed: it comes
+                // back as a new one.
+                entry.standing().set(Turn::New);
                 self.admit(key, Some(slot), entry, aftermath);
             }
         }

@@ -200,7 +200,7 @@ impl Options {
             Refresh::Batch { every, size, parallel } => {
                 (tick..=self.ttl).contains(&every)
                     && (1..=100_000).contains(&size)
-                    && (1..=1_000).contains(&parallel)
+                    && (1..=10_000).contains(&parallel)
             }
         }
     }

@@ -87,6 +87,10 @@ impl Standing {
 
     /// This is of the entry that replaces `old`'s.
     pub(crate) fn inherit(&self, old: &Self) {
+        if old.is_terminal() && !self.is_terminal() && matches!(old.turn(), Turn::Queued(_)) {
+            // That row is for leaving.
+            return;
+        }
         let (old, own) = (old.0.load(Ordering::Relaxed), self.0.load(Ordering::Relaxed));
         self.0.store((old & !TERMINAL) | (own & TERMINAL), Ordering::Relaxed);
     }

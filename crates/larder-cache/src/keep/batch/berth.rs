@@ -33,8 +33,10 @@ pub(crate) enum Berth {
     Same,
     /// With the new keys.
     First,
-    /// In the calendar: to be refreshed then, or to leave.
+    /// In the calendar: to be refreshed then.
     At(Time),
+    /// To leave then.
+    Leaves(Time),
     /// Nowhere.
     Rest,
     /// Out of the cache.
@@ -48,10 +50,10 @@ pub(crate) fn berth(situation: &Situation, now: Time) -> Berth {
         return Berth::Same;
     }
     if s.doomed {
-        return if s.landed { Berth::Out } else { Berth::At(s.tick) };
+        return if s.landed { Berth::Out } else { Berth::Leaves(s.tick) };
     }
     if s.terminal {
-        return if s.fresh_until == Time::MAX { Berth::Rest } else { Berth::At(s.fresh_until) };
+        return if s.fresh_until == Time::MAX { Berth::Rest } else { Berth::Leaves(s.fresh_until) };
     }
     if matches!(s.turn, Turn::Queued(_)) {
         return Berth::Same;
@@ -130,7 +132,7 @@ mod tests {
     fn the_doomed_leave_at_the_next_tick_or_when_they_land() {
         for turn in [Turn::New, queued(), Turn::Resting] {
             let doomed = Situation { doomed: true, ..of(turn) };
-            assert_eq!(berth(&doomed, NOW), Berth::At(TICK));
+            assert_eq!(berth(&doomed, NOW), Berth::Leaves(TICK));
         }
         let flying = Situation { doomed: true, ..of(Turn::Flying) };
         assert_eq!(berth(&flying, NOW), Berth::Same);
@@ -143,7 +145,7 @@ mod tests {
             let terminal = Situation { terminal: true, ..of(turn) };
             assert_eq!(berth(&terminal, NOW), Berth::Rest);
             let brief = Situation { fresh_until: TICK, ..terminal };
-            assert_eq!(berth(&brief, NOW), Berth::At(TICK));
+            assert_eq!(berth(&brief, NOW), Berth::Leaves(TICK));
         }
     }
 

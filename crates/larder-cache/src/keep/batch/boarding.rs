@@ -1,4 +1,6 @@
-//! The beginning of a key's part in a batch.
+//! The beginning of a key's part in a batch, and its departure.
+
+use std::time::Duration;
 
 use crate::aftermath::Aftermath;
 use crate::clock::Time;
@@ -10,14 +12,13 @@ use crate::keep::batch::flight::Passenger;
 use crate::keep::batch::schedule::Row;
 use crate::keep::batch::seating::{is_turn_of, jittered};
 use crate::landing::Order;
-use crate::signal::Wakers;
 use crate::slots::{Shard, Slot};
 use crate::source::{Removal, Source};
 use crate::standing::Turn;
 use crate::stats::Event;
 
 impl<S: FetchMany> Driver<S> {
-    /// Begins one key's part of a batch, unless it is gone, doomed, idle, or being fetched already.
+    /// Begins one key's part of a batch, unless it is gone, about to leave, or being fetched already.
     pub(super) fn board(&self, row: Row<S::Key>, now: Time) -> Option<Passenger<S>> {
         let engine = &*self.engine;
         let mut aftermath = Aftermath::new();
@@ -37,7 +38,7 @@ impl<S: FetchMany> Driver<S> {
             }
         };
         drop(shard);
-        aftermath.settle(engine);
+        aftermath.settle_guarded(engine);
         boarded.map(|order| Passenger { key: row.key, order: Some(order) })
     }
 
@@ -50,20 +51,15 @@ impl<S: FetchMany> Driver<S> {
         aftermath: &mut Aftermath<S>,
     ) -> Option<Order<S::Value>> {
         let (engine, key, standing) = (&*self.engine, &row.key, entry.standing());
-        if let Some((cause, event)) = departure(engine, shard.get(key), &entry, now) {
-            // Its row is out of the schedule already.
-            standing.set(Turn::Resting);
-            if let Some(event) = event {
-                engine.counters.count(event);
-            }
-            engine.forget(key, shard, cause, aftermath);
+        if standing.is_doomed() || standing.is_terminal() {
+            // It became so while it was queued: it is not fetched, and leaves by itself.
+            self.seat_anew(key, &entry, aftermath);
             aftermath.hold(Some(entry));
             return None;
         }
-        if standing.is_terminal() {
-            // It became so while it was queued; whoever made it so has its place changed.
-            standing.set(Turn::New);
-            aftermath.wake(self.note_change(key));
+        if is_idle(engine, shard.get(key), &entry, now) {
+            engine.counters.count(Event::Idle);
+            depart(engine, key, &entry, shard, Removal::Idle, aftermath);
             aftermath.hold(Some(entry));
             return None;
         }
@@ -83,7 +79,10 @@ impl<S: FetchMany> Driver<S> {
         } else if rests_until == Time::MAX {
             standing.set(Turn::Resting);
         } else {
-            let at = now.after(jittered(engine, key, self.plan.every, now)).max(rests_until);
+            // Somebody else's fetch will do for this period; a back-off is over when it is over.
+            let wait =
+                if busy { jittered(engine, key, self.plan.every, now) } else { Duration::ZERO };
+            let at = now.after(wait).max(rests_until);
             standing.set(Turn::Queued(self.desk.schedule().queue(key.clone(), at)));
         }
         if is_new {
@@ -93,26 +92,59 @@ impl<S: FetchMany> Driver<S> {
         None
     }
 
-    fn note_change(&self, key: &S::Key) -> Wakers {
+    /// Lets an item go whose time has come, unless it is not to go any more, or not yet.
+    pub(super) fn see_off(&self, row: &Row<S::Key>, now: Time) {
+        let (engine, key) = (&*self.engine, &row.key);
+        let mut aftermath = Aftermath::new();
+        let mut shard = engine.slots.shard(key);
+        let entry = engine.store.peek(key);
+        if let Some(entry) = entry.as_ref().filter(|entry| is_turn_of(row, entry)) {
+            let standing = entry.standing();
+            if standing.is_doomed() {
+                depart(engine, key, entry, &mut shard, Removal::Deleted, &mut aftermath);
+            } else if standing.is_terminal() && entry.fresh_until() <= now {
+                engine.counters.count(Event::Expired);
+                depart(engine, key, entry, &mut shard, Removal::Expired, &mut aftermath);
+            } else {
+                self.seat_anew(key, entry, &mut aftermath);
+            }
+        } else {
+            self.desk.schedule().dropped_stale();
+        }
+        aftermath.hold(entry);
+        drop(shard);
+        aftermath.settle_guarded(engine);
+    }
+
+    /// Has another place found for an entry whose row was taken out of the schedule.
+    fn seat_anew(&self, key: &S::Key, entry: &Entry<S::Value>, aftermath: &mut Aftermath<S>) {
+        entry.standing().set(Turn::New);
         self.desk.schedule().note_change(key);
-        self.desk.changed.raise()
+        aftermath.wake(self.desk.changed.raise());
     }
 }
 
-/// Why an entry whose row has come up leaves the cache, if it does.
-fn departure<S: Source>(
+/// Takes out an entry whose row has come up.
+fn depart<S: Source>(
+    engine: &Engine<S>,
+    key: &S::Key,
+    entry: &Entry<S::Value>,
+    shard: &mut Shard<S>,
+    cause: Removal,
+    aftermath: &mut Aftermath<S>,
+) {
+    // Its row is out of the schedule already.
+    entry.standing().set(Turn::Resting);
+    engine.forget(key, shard, cause, aftermath);
+}
+
+/// Whether nobody has read it for long enough.
+fn is_idle<S: Source>(
     engine: &Engine<S>,
     slot: Option<&Slot<S>>,
     entry: &Entry<S::Value>,
     now: Time,
-) -> Option<(Removal, Option<Event>)> {
-    if entry.standing().is_doomed() {
-        return Some((Removal::Deleted, None));
-    }
-    if entry.standing().is_terminal() && entry.fresh_until() <= now {
-        return Some((Removal::Expired, Some(Event::Expired)));
-    }
+) -> bool {
     let interesting = slot.is_some_and(|slot| slot.topic.is_interesting());
-    let idle = !interesting && entry.read_at().after(engine.options.idle) <= now;
-    idle.then_some((Removal::Idle, Some(Event::Idle)))
+    !interesting && entry.read_at().after(engine.options.idle) <= now
 }

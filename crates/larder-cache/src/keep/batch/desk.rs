@@ -177,9 +177,11 @@ impl<K: Hash + Eq + Clone> Enlist<K> {
     }
 
     /// An entry has left the cache.
-    pub(crate) fn has_left(&self, turn: Turn) {
+    pub(crate) fn has_left(&self, key: &K, turn: Turn) {
+        let mut schedule = self.0.schedule();
+        schedule.note_outcome(key, false);
         if matches!(turn, Turn::Queued(_)) {
-            self.0.schedule().strike();
+            schedule.strike();
         }
     }
 }

@@ -21,6 +21,8 @@ use crate::sync::{sleep, yield_now};
 
 /// The most keys that are divided into batches at a time.
 const DIVIDED: usize = 10_000;
+/// The most that are let go before batches get a turn.
+const LET_GO: usize = 1_000;
 
 pub(crate) struct Driver<S: FetchMany> {
     pub(super) engine: Arc<Engine<S>>,
@@ -68,7 +70,12 @@ impl<S: FetchMany> Driver<S> {
         while !tasks.is_closing() {
             let seen = desk.changed.version();
             let pause = match desk.phase() {
-                Phase::Waiting => None,
+                Phase::Waiting => {
+                    // Or else the changes would pile up.
+                    self.settle_changes();
+                    self.sweep_stale_rows();
+                    None
+                }
                 Phase::Draining if desk.batches() > 0 => None,
                 Phase::Draining | Phase::Over => break,
                 Phase::Running => {
@@ -79,7 +86,10 @@ impl<S: FetchMany> Driver<S> {
                     self.settle_changes();
                     self.sweep_stale_rows();
                     self.weigh_load();
-                    self.start_batches().map(|next| next.since(engine.clock.now()))
+                    self.let_go(LET_GO, engine.clock.now());
+                    let next = [self.start_batches(), desk.schedule().next_leaving()];
+                    let next = next.into_iter().flatten().min();
+                    next.map(|next| next.since(engine.clock.now()))
                 }
             };
             // Cancel-safe: all four take nothing.
@@ -92,6 +102,20 @@ impl<S: FetchMany> Driver<S> {
             }
             // A schedule that is always behind must not keep a thread to itself.
             yield_now().await;
+        }
+        if !tasks.is_closing() {
+            // Those that were to leave at the next tick have no other one.
+            self.settle_changes();
+            self.let_go(usize::MAX, Time::MAX);
+        }
+    }
+
+    /// Lets items go that are doomed, or were terminal for long enough. That takes no token and no place
+    /// among the batches, and does not ask the upstream, so it waits for none of these.
+    fn let_go(&self, most: usize, until: Time) {
+        let rows = self.desk.schedule().take_leaving(most, until);
+        for row in rows {
+            self.see_off(&row, self.engine.clock.now());
         }
     }
 
@@ -122,7 +146,7 @@ impl<S: FetchMany> Driver<S> {
         for key in changes {
             let now = self.engine.clock.now();
             let Some(seen) = self.engine.store.peek(&key) else { continue };
-            let due = due(&self.engine, &self.plan, &key, &seen, now);
+            let due = due(&self.engine, &self.plan, &key, seen.value(), now);
             let mut aftermath = Aftermath::new();
             let shard = self.engine.slots.shard(&key);
             let entry = self.engine.store.peek(&key);
@@ -141,8 +165,9 @@ impl<S: FetchMany> Driver<S> {
                 );
             }
             aftermath.hold(entry);
+            aftermath.hold(Some(seen));
             drop(shard);
-            aftermath.settle(&self.engine);
+            aftermath.settle_guarded(&self.engine);
         }
     }
 
@@ -195,21 +220,25 @@ impl<S: FetchMany> Driver<S> {
 
     /// Starts as many batches as may be; says when there may be more, if time alone decides that.
     fn start_batches(&mut self) -> Option<Time> {
+        // Whoever is let in while the upstream is down is its probe. What has left uses up none.
+        let mut is_let_in = false;
         while self.desk.batches() < self.plan.parallel {
             let now = self.engine.clock.now();
             let lane = match self.ready_lane(now) {
                 Ok(lane) => lane,
                 Err(until) => return until,
             };
-            if let Err(until) = self.engine.upstream.enter(now) {
+            if !is_let_in && let Err(until) = self.engine.upstream.enter(now) {
                 return Some(until);
             }
+            is_let_in = true;
             let rows = self.draw(lane, now);
             let passengers: Vec<_> =
                 rows.into_iter().filter_map(|row| self.board(row, now)).collect();
             if passengers.is_empty() {
                 continue;
             }
+            is_let_in = false;
             self.buckets[lane as usize].take(now);
             self.turn = lane.other();
             let (engine, desk) = (Arc::clone(&self.engine), Arc::clone(&self.desk));
@@ -276,7 +305,8 @@ impl<S: FetchMany> Driver<S> {
         let keys: Vec<S::Key> = due.iter().map(|row| row.key.clone()).collect();
         let seen: Vec<_> = keys.iter().zip(entries.iter().map(|entry| entry.value())).collect();
         // Unwind-safe: it is lent what it cannot change.
-        let batches = catch_unwind(AssertUnwindSafe(|| divide(&seen))).unwrap_or_default();
+        let divide = || if seen.is_empty() { Vec::new() } else { divide(&seen) };
+        let batches = catch_unwind(AssertUnwindSafe(divide)).unwrap_or_default();
         let division = Division::read(&keys, batches);
         if division.mistakes() > 0 {
             self.complain(&division, now);

@@ -9,14 +9,14 @@ use std::time::Duration;
 use crate::aftermath::Aftermath;
 use crate::clock::Time;
 use crate::engine::Engine;
-use crate::entry::Entry;
+use crate::entry::{Entry, Versioned};
 use crate::error::Error;
 use crate::guarded::{Panicked, caught, within};
 use crate::keep::batch::desk::Desk;
 use crate::keep::batch::plan::Plan;
 use crate::keep::batch::seating::{Facts, due, seat};
 use crate::keep::batch::{FetchMany, OneOfMany};
-use crate::landing::{Answered, Landed, Order};
+use crate::landing::{Answer, Answered, Landed, Order};
 use crate::pilot;
 use crate::slots::Shard;
 use crate::source::{Blame, Fetched, Removal, Source};
@@ -24,6 +24,7 @@ use crate::standing::Turn;
 use crate::stats::Event;
 use crate::tasks::Live;
 use crate::topic::Topic;
+use crate::trouble::Trouble;
 
 /// A key in flight.
 pub(crate) struct Passenger<S: Source> {
@@ -160,8 +161,13 @@ impl<S: FetchMany> Flight<S> {
 
     fn land(&self, key: &S::Key, answered: Answered<S>, order: Order<S::Value>, now: Time) {
         let (engine, plan) = (&self.engine, &self.plan);
-        // Of the value as it was: the source is asked before the lock is taken.
-        let due = order.previous.as_ref().map_or(now, |seen| due(engine, plan, key, seen, now));
+        // Of the value that it brings, or else of the one as it was: the source is asked before the lock is
+        // taken.
+        let seen = match &answered {
+            Ok(Answer { fetched: Fetched::Fresh(fresh), .. }) => Some(&fresh.value),
+            _ => order.previous.as_deref().map(Versioned::value),
+        };
+        let due = seen.map_or(now, |seen| due(engine, plan, key, seen, now));
         let facts = Facts { landed: true, due, tick: now, first: plan.first.is_at_once(), now };
         let mut aftermath = Aftermath::new();
         let mut shard = engine.slots.shard(key);
@@ -177,18 +183,18 @@ impl<S: FetchMany> Flight<S> {
             Landed::Changed | Landed::Dropped => engine.store.peek(key),
         };
         if let Some(entry) = &entry {
-            self.put_back(key, entry, &facts, &mut shard, &mut aftermath);
+            self.put_back(key, entry, landed, &facts, &mut shard, &mut aftermath);
         }
         let orphan = self.end_slot(key, &mut shard, &mut aftermath);
+        aftermath.hold(order.previous);
         drop(shard);
-        aftermath.settle(engine);
+        aftermath.settle_guarded(engine);
         if let Some((topic, live)) = orphan {
             pilot::start(engine, key.clone(), topic, live);
         }
         if landed == Landed::Changed {
             self.tell_of_end(key, entry);
         }
-        drop(order);
     }
 
     /// Back to the schedule, or out of the cache.
@@ -196,17 +202,28 @@ impl<S: FetchMany> Flight<S> {
         &self,
         key: &S::Key,
         entry: &Entry<S::Value>,
+        landed: Landed,
         facts: &Facts,
         shard: &mut Shard<S>,
         aftermath: &mut Aftermath<S>,
     ) {
         let engine = &self.engine;
-        let failed = engine.trouble(key).is_some_and(|trouble| trouble.failing().is_some());
-        self.desk.schedule().note_outcome(key, failed);
-        let back = matches!(entry.standing().turn(), Turn::Flying | Turn::Waiting);
+        let turn = entry.standing().turn();
+        if landed == Landed::Dropped && matches!(turn, Turn::Waiting | Turn::New) {
+            // What was said about its predecessor does not end it, or hold it up.
+            aftermath.forgotten(engine.troubles.remove_if(key, |_| true));
+        }
+        // One that is new came while its predecessor was in flight: nobody else gives it a place.
+        let back = matches!(turn, Turn::Flying | Turn::Waiting | Turn::New);
         if back && seat(engine, &self.desk, key, entry, facts) {
             engine.forget(key, shard, Removal::Deleted, aftermath);
+            return;
         }
+        // What is terminal is not asked about when its upstream is back.
+        let alive = !entry.standing().is_terminal();
+        let failing = |trouble: Trouble<S::Error>| trouble.failing().is_some();
+        let failed = alive && engine.trouble(key).is_some_and(failing);
+        self.desk.schedule().note_outcome(key, failed);
     }
 
     /// Ends the slot, if nobody else flies the key. Whoever came meanwhile and needs more than this batch

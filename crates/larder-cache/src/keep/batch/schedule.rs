@@ -19,6 +19,8 @@ pub(crate) struct Schedule<K> {
     calendar: BTreeMap<u64, Vec<Row<K>>>,
     /// Milliseconds in a bucket; a power of two.
     width: u64,
+    /// Keys that are to leave, in the same way: that waits for no batch.
+    leaving: BTreeMap<u64, Vec<Row<K>>>,
     /// New keys that are to be fetched at once, in the order of their coming.
     first: VecDeque<Row<K>>,
     /// Batches that are due and have not begun.
@@ -43,7 +45,16 @@ pub(crate) struct Row<K> {
     pub(crate) ticket: Ticket,
 }
 
-/// The two queues of a schedule.
+/// Where a row lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place {
+    First,
+    /// In the bucket that ends then.
+    Due(u64),
+    Leaving(u64),
+}
+
+/// The two queues of a schedule from which batches are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
     /// Keys that are refreshed, by the time at which they are due.
@@ -55,6 +66,9 @@ pub(crate) enum Lane {
 /// Buckets in a period, at least. The fewer there are, the fewer times the driver wakes up, and the more
 /// keys it finds each time; the jitter of a key is larger than a bucket.
 const BUCKETS: u64 = 256;
+/// The most milliseconds in a bucket: not every key has the same period, and who backs off is asked within
+/// a second of the recovery.
+const WIDEST: u64 = 64;
 /// So many stale rows do no harm.
 const SLACK: usize = 64;
 
@@ -70,10 +84,11 @@ impl Lane {
 impl<K: Hash + Eq + Clone> Schedule<K> {
     /// For keys that are refreshed `every` so often.
     pub(crate) fn new(every: Duration) -> Self {
-        let widest = (crate::clock::millis(every) / BUCKETS).max(1);
+        let width = (crate::clock::millis(every) / BUCKETS).clamp(1, WIDEST);
         Self {
             calendar: BTreeMap::new(),
-            width: 1 << widest.ilog2(),
+            leaving: BTreeMap::new(),
+            width: 1 << width.ilog2(),
             first: VecDeque::new(),
             planned: [VecDeque::new(), VecDeque::new()],
             planned_since: Time::ZERO,
@@ -87,11 +102,22 @@ impl<K: Hash + Eq + Clone> Schedule<K> {
 
     /// Puts a key's row where it is due at `at`, or up to a bucket later.
     pub(crate) fn queue(&mut self, key: K, at: Time) -> Ticket {
-        let end = at.as_millis().div_ceil(self.width).saturating_mul(self.width);
-        let row = self.row(key);
+        let (end, row) = (self.end(at), self.row(key));
         let ticket = row.ticket;
         self.calendar.entry(end).or_default().push(row);
         ticket
+    }
+
+    /// Puts a key's row where it is to leave at `at`, or up to a bucket later.
+    pub(crate) fn queue_leaving(&mut self, key: K, at: Time) -> Ticket {
+        let (end, row) = (self.end(at), self.row(key));
+        let ticket = row.ticket;
+        self.leaving.entry(end).or_default().push(row);
+        ticket
+    }
+
+    fn end(&self, at: Time) -> u64 {
+        at.as_millis().div_ceil(self.width).saturating_mul(self.width)
     }
 
     /// Puts a new key's row behind those of the others.
@@ -112,26 +138,22 @@ impl<K: Hash + Eq + Clone> Schedule<K> {
     pub(crate) fn take(&mut self, lane: Lane, most: usize, now: Time) -> Vec<Row<K>> {
         let taken = match lane {
             Lane::First => self.first.drain(..most.min(self.first.len())).collect(),
-            Lane::Refresh => self.take_due(most, now),
+            Lane::Refresh => take_due(&mut self.calendar, most, now),
         };
         self.rows -= taken.len();
         taken
     }
 
-    fn take_due(&mut self, most: usize, now: Time) -> Vec<Row<K>> {
-        let mut taken = Vec::new();
-        while let Some(mut bucket) = self.calendar.first_entry()
-            && *bucket.key() <= now.as_millis()
-            && taken.len() < most
-        {
-            let rows = bucket.get_mut();
-            let rest = rows.len().saturating_sub(most - taken.len());
-            taken.extend(rows.drain(rest..));
-            if rows.is_empty() {
-                bucket.remove();
-            }
-        }
+    /// Takes up to `most` rows of keys whose time to leave has come.
+    pub(crate) fn take_leaving(&mut self, most: usize, now: Time) -> Vec<Row<K>> {
+        let taken = take_due(&mut self.leaving, most, now);
+        self.rows -= taken.len();
         taken
+    }
+
+    /// When somebody is to leave, at the earliest.
+    pub(crate) fn next_leaving(&self) -> Option<Time> {
+        self.leaving.first_key_value().map(|(end, _)| Time::from_millis(*end))
     }
 
     /// Puts batches that were made of rows due `since` then where [`next_planned`](Self::next_planned)
@@ -205,25 +227,29 @@ impl<K: Hash + Eq + Clone> Schedule<K> {
     }
 
     /// All rows, for a look at each of them; [`put_back`](Self::put_back) follows.
-    pub(crate) fn take_all(&mut self) -> (Vec<(Lane, u64, Row<K>)>, usize) {
-        let first = std::mem::take(&mut self.first).into_iter().map(|row| (Lane::First, 0, row));
-        let calendar = std::mem::take(&mut self.calendar).into_iter();
-        let due = calendar
-            .flat_map(|(end, rows)| rows.into_iter().map(move |row| (Lane::Refresh, end, row)));
-        let all: Vec<_> = first.chain(due).collect();
+    pub(crate) fn take_all(&mut self) -> (Vec<(Place, Row<K>)>, usize) {
+        let first = std::mem::take(&mut self.first).into_iter().map(|row| (Place::First, row));
+        let due = std::mem::take(&mut self.calendar).into_iter();
+        let due =
+            due.flat_map(|(end, rows)| rows.into_iter().map(move |row| (Place::Due(end), row)));
+        let leaving = std::mem::take(&mut self.leaving).into_iter();
+        let leaving = leaving
+            .flat_map(|(end, rows)| rows.into_iter().map(move |row| (Place::Leaving(end), row)));
+        let all: Vec<_> = first.chain(due).chain(leaving).collect();
         self.rows -= all.len();
         let before = all.len();
         (all, before)
     }
 
     /// Puts rows back where they were; the others were stale.
-    pub(crate) fn put_back(&mut self, kept: Vec<(Lane, u64, Row<K>)>, before: usize) {
+    pub(crate) fn put_back(&mut self, kept: Vec<(Place, Row<K>)>, before: usize) {
         self.stale -= isize::try_from(before - kept.len()).unwrap_or(isize::MAX);
         self.rows += kept.len();
-        for (lane, end, row) in kept {
-            match lane {
-                Lane::First => self.first.push_back(row),
-                Lane::Refresh => self.calendar.entry(end).or_default().push(row),
+        for (place, row) in kept {
+            match place {
+                Place::First => self.first.push_back(row),
+                Place::Due(end) => self.calendar.entry(end).or_default().push(row),
+                Place::Leaving(end) => self.leaving.entry(end).or_default().push(row),
             }
         }
     }
@@ -256,6 +282,23 @@ impl<K: Hash + Eq + Clone> Schedule<K> {
     pub(crate) fn failing(&self) -> usize {
         self.failed.len()
     }
+}
+
+/// The rows of the buckets that have ended, the longest overdue buckets first.
+fn take_due<K>(calendar: &mut BTreeMap<u64, Vec<Row<K>>>, most: usize, now: Time) -> Vec<Row<K>> {
+    let mut taken = Vec::new();
+    while let Some(mut bucket) = calendar.first_entry()
+        && *bucket.key() <= now.as_millis()
+        && taken.len() < most
+    {
+        let rows = bucket.get_mut();
+        let rest = rows.len().saturating_sub(most - taken.len());
+        taken.extend(rows.drain(rest..));
+        if rows.is_empty() {
+            bucket.remove();
+        }
+    }
+    taken
 }
 
 #[cfg(test)]

@@ -53,9 +53,14 @@ pub(crate) fn seat<S: Source>(
     if matches!(turn, Turn::Queued(_)) {
         schedule.strike();
     }
+    if standing.is_terminal() {
+        // Its last failure holds up nothing any more.
+        schedule.note_outcome(key, false);
+    }
     standing.set(match place {
         Berth::First => Turn::Queued(schedule.queue_first(key.clone())),
         Berth::At(at) => Turn::Queued(schedule.queue(key.clone(), at)),
+        Berth::Leaves(at) => Turn::Queued(schedule.queue_leaving(key.clone(), at)),
         Berth::Same | Berth::Rest | Berth::Out => Turn::Resting,
     });
     place == Berth::Out
@@ -72,10 +77,10 @@ pub(crate) fn due<S: FetchMany>(
     engine: &Engine<S>,
     plan: &Plan<S>,
     key: &S::Key,
-    entry: &Entry<S::Value>,
+    value: &S::Value,
     now: Time,
 ) -> Time {
-    let asked = AssertUnwindSafe(|| engine.source.period(key, entry.value()));
+    let asked = AssertUnwindSafe(|| engine.source.period(key, value));
     // Unwind-safe: what it may have left half-done is its own.
     let own = catch_unwind(asked).unwrap_or_default();
     let every = own.unwrap_or(plan.every).max(Duration::from_millis(1));
