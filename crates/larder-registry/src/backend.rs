@@ -1,6 +1,6 @@
 //! What a registry system must be able to do: the trait that every backend implements.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -102,7 +102,8 @@ pub trait Watch: Debug + Send {
     /// The next event; none once the backend is closed.
     ///
     /// Safe to cancel: a dropped call loses no event. An error ends nothing: calling again goes on,
-    /// with a new listing.
+    /// where the watch broke off if the source still knows what happened since, else with a new
+    /// listing.
     fn next(&mut self) -> BoxFuture<'_, Option<Result<Event, Error>>>;
 }
 
@@ -120,7 +121,8 @@ pub struct OverrideChange {
     pub dirty_at: Option<u64>,
 }
 
-/// Why a backend could not do what it was asked. Nothing was changed.
+/// Why a backend could not do what it was asked. Nothing was changed, but where a variant says
+/// otherwise.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -136,7 +138,63 @@ pub enum Error {
         /// How many it may hold.
         limit: usize,
     },
+    /// The system behind the backend did not answer, or not in time. Of a write nobody knows whether
+    /// it was done; every write of a backend may be repeated. Try again, after a pause that grows.
+    #[error("the registry behind did not answer while {phase}: {reason}; try again")]
+    Unavailable {
+        /// What was being done.
+        phase: Phase,
+        /// What went wrong, for people.
+        reason: String,
+    },
+    /// The system behind the backend refuses these credentials, or what they are used for. Not
+    /// retried: correct the credentials, or what they may do.
+    #[error("the registry behind refuses the credentials while {phase}: {reason}")]
+    Denied {
+        /// What was being done.
+        phase: Phase,
+        /// What went wrong, for people.
+        reason: String,
+    },
+    /// Others changed the instance at the same moment, each time that it was tried. Try again.
+    #[error("{0} was changed by others at the same moment: try again")]
+    Contended(Key),
+    /// The system behind the backend has no form for such an instance. Not retried: the text says what
+    /// to change.
+    #[error("the registry behind cannot hold it: {0}")]
+    Invalid(String),
     /// The backend was closed. Not retried.
     #[error("the registry is shutting down")]
     Closed,
+}
+
+/// What a backend was doing when the system behind it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Presenting its credentials.
+    Login,
+    /// Reading a service or an instance.
+    Read,
+    /// Listing everything.
+    List,
+    /// Registering, deregistering or overriding.
+    Write,
+    /// Renewing a lease.
+    Renew,
+    /// Following what changes.
+    Watch,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Login => "logging in",
+            Self::Read => "reading",
+            Self::List => "listing",
+            Self::Write => "writing",
+            Self::Renew => "renewing a lease",
+            Self::Watch => "watching",
+        })
+    }
 }

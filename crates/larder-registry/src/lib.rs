@@ -18,6 +18,8 @@ pub mod memory;
 pub mod model;
 pub mod registrar;
 
-pub use backend::{Backend, BoxFuture, Error, Observer, OverrideChange, Registry, View, Watch};
+pub use backend::{
+    Backend, BoxFuture, Error, Observer, OverrideChange, Phase, Registry, View, Watch,
+};
 pub use event::Event;
 pub use memory::Memory;

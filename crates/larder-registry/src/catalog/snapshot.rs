@@ -19,6 +19,17 @@ impl Service {
         Self { name, revision: 0, instances: RedBlackTreeMapSync::new_sync() }
     }
 
+    /// A service of these instances, as read from a system that keeps a catalog of its own. Of two
+    /// instances with one id the later stays.
+    pub fn new(
+        name: Name,
+        revision: u64,
+        instances: impl IntoIterator<Item = Arc<Instance>>,
+    ) -> Self {
+        let ids = instances.into_iter().map(|held| (held.id.as_str().into(), held));
+        Self { name, revision, instances: ids.collect() }
+    }
+
     /// The name, as the first registrant wrote it.
     pub fn name(&self) -> &Name {
         &self.name

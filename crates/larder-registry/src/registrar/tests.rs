@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::Lease;
+use crate::model::{Lease, Status};
 
 fn registrar() -> Registrar {
     Registrar::new(Catalog::new(0, 100), 3)
