@@ -133,7 +133,8 @@ pub trait Watch: Debug + Send {
     /// The next event; none once the backend is closed.
     ///
     /// Safe to cancel: a dropped call loses no event. An error ends nothing: calling again goes on,
-    /// with a new listing.
+    /// where the watch broke off if the source still knows what happened since, else with a new
+    /// listing.
     fn next(&mut self) -> BoxFuture<'_, Option<Result<Event, Error>>>;
 }
 
@@ -172,7 +173,8 @@ pub enum Reporter {
     Prober(Probe),
 }
 
-/// Why a backend could not do what it was asked. Nothing was changed.
+/// Why a backend could not do what it was asked. Nothing was changed, but where a variant says
+/// otherwise.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
