@@ -13,6 +13,7 @@ mod events;
 mod follower;
 mod following;
 mod names;
+mod visible;
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use following::Shared;
 
 use following::Following;
 use names::Names;
+use visible::{holds, lacks};
 
 /// How a [`RegistryCache`] behaves.
 #[derive(Debug, Clone)]
@@ -262,7 +264,11 @@ impl Backend for RegistryCache {
     }
 
     fn register(&self, instance: Instance) -> BoxFuture<'_, Result<Arc<Instance>, Error>> {
-        self.backend.register(instance)
+        Box::pin(async {
+            let held = self.backend.register(instance).await?;
+            self.until_it_shows(&held.service, |service| holds(service, &held)).await;
+            Ok(held)
+        })
     }
 
     fn renew<'a>(
@@ -274,7 +280,11 @@ impl Backend for RegistryCache {
     }
 
     fn deregister<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Arc<Instance>, Error>> {
-        self.backend.deregister(key)
+        Box::pin(async {
+            let gone = self.backend.deregister(key).await?;
+            self.until_it_shows(&key.service, |service| lacks(service, &key.id)).await;
+            Ok(gone)
+        })
     }
 
     fn set_override<'a>(
@@ -282,7 +292,11 @@ impl Backend for RegistryCache {
         key: &'a Key,
         change: OverrideChange,
     ) -> BoxFuture<'a, Result<Arc<Instance>, Error>> {
-        self.backend.set_override(key, change)
+        Box::pin(async move {
+            let held = self.backend.set_override(key, change).await?;
+            self.until_it_shows(&key.service, |service| holds(service, &held)).await;
+            Ok(held)
+        })
     }
 
     fn report<'a>(
@@ -290,7 +304,17 @@ impl Backend for RegistryCache {
         check: &'a CheckKey,
         report: Report,
     ) -> BoxFuture<'a, Result<Arc<Instance>, Error>> {
-        self.backend.report(check, report)
+        Box::pin(async move {
+            let held = self.backend.report(check, report).await?;
+            // New output alone is not told.
+            let status = held.effective_status();
+            let shows = |service: Option<&Service>| {
+                let shown = service.and_then(|service| service.get(&held.id));
+                shown.is_some_and(|shown| shown.effective_status() == status)
+            };
+            self.until_it_shows(&check.instance.service, shows).await;
+            Ok(held)
+        })
     }
 
     fn service<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Result<Arc<Service>, Error>> {
