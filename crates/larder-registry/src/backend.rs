@@ -4,6 +4,7 @@ use std::fmt::{self, Debug};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::catalog::{Change, Service, Snapshot};
 use crate::event::Event;
@@ -98,10 +99,26 @@ pub trait View: Debug + Send + Sync {
     /// Calls `observer` for every change from now on, as long as somebody else keeps it alive.
     fn observe(&self, observer: Weak<dyn Observer>);
 
+    /// Whether this is a copy of another registry, and how good it is; nothing by default.
+    fn copy(&self) -> Option<Copied> {
+        None
+    }
+
     /// What ended by itself so far; nothing by default, for a registry where nothing does.
     fn tally(&self) -> Tally {
         Tally::default()
     }
+}
+
+/// How good a copy of a registry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copied {
+    /// Nothing has been read yet: nobody can be told anything.
+    Nothing,
+    /// It follows what changes.
+    Connected,
+    /// It was right this long ago; since then the registry has not been heard of.
+    Stale(Duration),
 }
 
 /// How often something happened because of the time that passed.

@@ -85,6 +85,17 @@ impl Catalog {
         self.log.at_or_after(wall)
     }
 
+    /// A copy to be changed aside, and put in place of this one by [`replace`](Self::replace).
+    pub(crate) fn aside(&self) -> Snapshot {
+        self.now.clone()
+    }
+
+    /// Takes over a state that was made [aside](Self::aside), and the changes that led to it.
+    pub(crate) fn replace(&mut self, now: Snapshot, changes: Vec<Change>) {
+        self.now = now;
+        changes.into_iter().for_each(|change| self.log.push(change));
+    }
+
     fn record(
         &mut self,
         before: Option<Arc<Instance>>,

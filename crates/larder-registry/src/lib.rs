@@ -14,15 +14,18 @@ pub mod catalog;
 pub mod conformance;
 pub mod event;
 pub mod lease;
+mod log_watch;
 pub mod memory;
+pub mod mirror;
 pub mod model;
 pub mod registrar;
 pub mod registry_cache;
 
 pub use backend::{
-    Backend, BoxFuture, Error, Observer, OverrideChange, Phase, Registry, Report, Reporter, Tally,
-    View, Watch,
+    Backend, BoxFuture, Copied, Error, Observer, OverrideChange, Phase, Registry, Report, Reporter,
+    Tally, View, Watch,
 };
 pub use event::Event;
 pub use memory::Memory;
+pub use mirror::Mirror;
 pub use registry_cache::RegistryCache;

@@ -149,7 +149,7 @@ impl Snapshot {
     }
 
     /// Puts the instance in; returns the one that it replaces.
-    pub(super) fn put(&mut self, instance: Arc<Instance>) -> Option<Arc<Instance>> {
+    pub(crate) fn put(&mut self, instance: Arc<Instance>) -> Option<Arc<Instance>> {
         self.revision += 1;
         let mut service = match self.services.get(&instance.service) {
             Some(service) => Service::clone(service),
@@ -168,7 +168,7 @@ impl Snapshot {
     }
 
     /// Takes the instance out, and its service with the last one.
-    pub(super) fn remove(&mut self, key: &Key) -> Option<Arc<Instance>> {
+    pub(crate) fn remove(&mut self, key: &Key) -> Option<Arc<Instance>> {
         let service = self.services.get(&key.service)?;
         let before = service.get(&key.id)?.clone();
         let mut service = Service::clone(service);

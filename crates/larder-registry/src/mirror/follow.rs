@@ -1,0 +1,185 @@
+//! The task of a mirror: it follows the registry behind, and puts what it hears in place.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder_cache::Backoff;
+
+use super::{Contact, Shared};
+use crate::backend::{Backend, Error, Watch};
+use crate::catalog::{Change, Snapshot};
+use crate::event::Event;
+use crate::model::{Action, Instance, Key};
+
+/// Between attempts to open the watch: 800 ms, doubling to 30 s, as Kubernetes' reflectors.
+const BACKOFF: Backoff =
+    Backoff { free_failures: 0, base: Duration::from_millis(800), cap: Duration::from_secs(30) };
+
+/// Instances of a listing that has not ended.
+type Aside = HashMap<Key, Arc<Instance>>;
+
+/// Follows until the mirror is closed.
+pub(super) async fn run(shared: Arc<Shared>, behind: Arc<dyn Backend>) {
+    let mut failures = 0;
+    while !shared.is_closed() {
+        // Cancel-safe: a watch that was not handed over is dropped.
+        let opened = tokio::select! {
+            biased;
+            () = closed(&shared) => return,
+            opened = behind.watch(None) => opened,
+        };
+        match opened {
+            Ok(mut watch) => {
+                let spoke = follow(&shared, &mut *watch).await;
+                failures = if spoke { 0 } else { failures + 1 };
+            }
+            Err(error) => {
+                lose_contact(&shared, &error);
+                failures += 1;
+            }
+        }
+        // Any bits will do to come back at another time than others.
+        let dice = u32::try_from(shared.clock.wall() % 1000).unwrap_or(0).saturating_mul(4_294_967);
+        let pause = BACKOFF.wait(failures, dice);
+        // Cancel-safe: both take nothing.
+        tokio::select! {
+            biased;
+            () = closed(&shared) => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+async fn closed(shared: &Shared) {
+    let mut progress = shared.progress.subscribe();
+    // An error means that the mirror itself is gone.
+    let _ = progress.wait_for(|progress| progress.closed).await;
+}
+
+/// Follows one watch to its end; says whether it had something to say.
+async fn follow(shared: &Shared, watch: &mut dyn Watch) -> bool {
+    let (mut aside, mut spoke): (Option<Aside>, bool) = (None, false);
+    loop {
+        // Cancel-safe: a dropped call of `next` loses no event.
+        let event = tokio::select! {
+            biased;
+            () = closed(shared) => return spoke,
+            event = watch.next() => event,
+        };
+        match event {
+            None => {
+                lose_contact(shared, &Error::Closed);
+                return spoke;
+            }
+            // An error ends nothing: the watch goes on by itself, where it broke off or anew.
+            Some(Err(error)) => lose_contact(shared, &error),
+            Some(Ok(event)) => {
+                spoke = true;
+                take(shared, &mut aside, event);
+            }
+        }
+    }
+}
+
+fn lose_contact(shared: &Shared, error: &Error) {
+    let mut state = shared.state();
+    if state.contact == Contact::Now {
+        state.contact = Contact::Lost(shared.clock.now());
+        tracing::warn!(%error, "the registry behind is out of reach; what is known is served on");
+    }
+}
+
+fn take(shared: &Shared, aside: &mut Option<Aside>, event: Event) {
+    match event {
+        Event::Init => *aside = Some(Aside::new()),
+        Event::InitApply(instance) => {
+            if let Some(aside) = aside {
+                aside.insert(instance.key(), instance);
+            }
+        }
+        Event::InitDone { .. } => {
+            let Some(listed) = aside.take() else { return };
+            let (mut now, wall) = (shared.state().catalog.aside(), shared.clock.wall());
+            // Not under the lock: this is the only writer, and a listing may be long.
+            let changes = relist(&mut now, listed, wall);
+            install(shared, now, changes);
+        }
+        Event::Apply { instance, .. } => change(shared, |now, wall| put(now, instance, wall)),
+        Event::Delete { instance, .. } => {
+            change(shared, |now, wall| remove(now, &instance.key(), wall))
+        }
+    }
+}
+
+fn change(shared: &Shared, apply: impl FnOnce(&mut Snapshot, u64) -> Option<Change>) {
+    let (mut now, wall) = (shared.state().catalog.aside(), shared.clock.wall());
+    let changes = apply(&mut now, wall).into_iter().collect();
+    install(shared, now, changes);
+}
+
+/// Puts a new state in place, and tells everyone.
+fn install(shared: &Shared, now: Snapshot, changes: Vec<Change>) {
+    let mut state = shared.state();
+    if state.contact != Contact::Now {
+        tracing::info!(
+            instances = now.len(),
+            changes = changes.len(),
+            "the registry behind is followed"
+        );
+    }
+    state.contact = Contact::Now;
+    let revision = now.revision();
+    state.catalog.replace(now, changes.clone());
+    if !changes.is_empty() {
+        // The lock is held, so that observers hear of changes in their order.
+        for observer in state.observers.iter().filter_map(std::sync::Weak::upgrade) {
+            observer.changed(&changes);
+        }
+    }
+    shared.progress.send_modify(|progress| progress.revision = revision);
+}
+
+/// Makes `now` what was listed; hands back what that changes. What is not listed is gone.
+fn relist(now: &mut Snapshot, listed: Aside, wall: u64) -> Vec<Change> {
+    let gone: Vec<Key> =
+        now.instances().map(|held| held.key()).filter(|key| !listed.contains_key(key)).collect();
+    let mut changes: Vec<Change> = gone.iter().filter_map(|key| remove(now, key, wall)).collect();
+    changes.extend(listed.into_values().filter_map(|instance| put(now, instance, wall)));
+    changes
+}
+
+fn put(now: &mut Snapshot, instance: Arc<Instance>, wall: u64) -> Option<Change> {
+    let held = now.instance(&instance.key());
+    if held.is_some_and(|held| is_same(held, &instance)) {
+        return None;
+    }
+    let action = if held.is_some() { Action::Modified } else { Action::Added };
+    let mut instance = Instance::clone(&instance);
+    // The order of deltas is that of this registry's clock.
+    instance.updated_at = wall;
+    instance.action = Some(action);
+    let instance = Arc::new(instance);
+    let before = now.put(instance.clone());
+    Some(Change { revision: now.revision(), wall, action, before, instance })
+}
+
+fn remove(now: &mut Snapshot, key: &Key, wall: u64) -> Option<Change> {
+    let before = now.remove(key)?;
+    let mut gone = Instance::clone(&before);
+    gone.updated_at = wall;
+    gone.action = Some(Action::Deleted);
+    let (revision, action) = (now.revision(), Action::Deleted);
+    Some(Change { revision, wall, action, before: Some(before), instance: Arc::new(gone) })
+}
+
+/// Whether two copies of an instance say the same, whenever they were made.
+pub(super) fn is_same(held: &Instance, told: &Instance) -> bool {
+    let mut told = told.clone();
+    told.updated_at = held.updated_at;
+    told.action = held.action;
+    if let (Some(told), Some(held)) = (&mut told.lease, held.lease) {
+        told.renewed_at = held.renewed_at;
+    }
+    told == *held
+}
