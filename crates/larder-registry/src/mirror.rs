@@ -173,6 +173,11 @@ impl Backend for Mirror {
     }
 
     fn register(&self, instance: Instance) -> BoxFuture<'_, Result<Arc<Instance>, Error>> {
+        if !instance.checks.is_empty() {
+            let why = "health checks are kept by a registry of this server's own, and not by the one behind \
+                       it: register the instance without";
+            return Box::pin(std::future::ready(Err(Error::Invalid(why.to_owned()))));
+        }
         Box::pin(async { Ok(self.until_held(self.behind.register(instance).await?).await) })
     }
 

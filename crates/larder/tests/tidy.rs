@@ -134,7 +134,7 @@ const MAY_KNOW: [(&str, &[&str]); 6] = [
     ("larder-registry", &["larder-cache"]),
     ("larder-eureka", &["larder-cache", "larder-registry"]),
     ("larder-etcd", &["larder-cache", "larder-registry"]),
-    ("larder-server", &["larder-cache", "larder-registry", "larder-eureka"]),
+    ("larder-server", &["larder-cache", "larder-registry", "larder-eureka", "larder-etcd"]),
     ("larder", &["larder-server"]),
 ];
 
