@@ -1,8 +1,8 @@
 //! Tracking many things that somebody else owns, in batches and under a rate limit, until each of them is
 //! terminal: flyte's and nebula's AutoRefresh cache, as a [`Cache`] that fetches many keys at a time.
 //!
-//! What it adds to that cache is small: nothing is fetched that nobody has created, the least recently
-//! read items leave when there are too many (see [`roster`]), and what callers may do to an item.
+//! What it adds to that cache is small: nothing is fetched that nobody has created, somebody leaves when
+//! there are too many (see [`roster`]), and what callers may do to an item.
 
 mod capacity;
 mod options;
@@ -373,6 +373,8 @@ impl<R: SyncSource> AutoRefresh<R> {
         // Its predecessor's failures are not its own: a refusal would end it before its first sync.
         aftermath.forgotten(engine.troubles.remove_if(id, |_| true));
         let (_, entry) = engine.put_in(id, fresh, 1, &mut shard, aftermath);
+        // Also while its predecessor is in flight, whose landing would give it a place as of then.
+        engine.enlist(id, None, aftermath);
         drop(shard);
         let mut resident = Resident::of(&entry);
         if std::mem::take(&mut resident.terminal) {

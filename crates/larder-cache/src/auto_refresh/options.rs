@@ -67,11 +67,12 @@ pub struct AutoRefreshOptions<Id, Item> {
     pub clock: Option<Clock>,
 }
 
-/// What becomes of a creation when the cache is full. Terminal items are evicted for it in any case, the
-/// least recently read ones first; this is about when there are none.
+/// What becomes of a creation when the cache is full. Terminal items are evicted for it in any case: in the
+/// order of their coming, but for those that were read since they were last passed over. This is about when
+/// there are none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overflow {
-    /// The least recently read item is evicted, although nobody follows it to its end any more.
+    /// A live item is evicted, chosen in the same way, although nobody follows it to its end any more.
     Evict,
     /// The creation is refused with [`CreateError::Full`](crate::CreateError::Full).
     Refuse,

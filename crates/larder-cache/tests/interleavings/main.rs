@@ -16,3 +16,4 @@ mod inboxes;
 mod keepers;
 mod owner;
 mod streams;
+mod tracking;

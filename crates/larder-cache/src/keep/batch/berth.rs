@@ -64,6 +64,8 @@ pub(crate) fn berth(situation: &Situation, now: Time) -> Berth {
     match s.turn {
         // It was never fetched: an answer that was about its predecessor does not count.
         Turn::New | Turn::Waiting if s.first_at_once => Berth::First,
+        // It was due already.
+        Turn::Waiting => Berth::At(now),
         // After n failures: the period, and the back-off of n failures.
         _ => Berth::At(s.due.after(s.rests_until.since(now))),
     }

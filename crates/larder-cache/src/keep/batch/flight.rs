@@ -209,7 +209,7 @@ impl<S: FetchMany> Flight<S> {
     ) {
         let engine = &self.engine;
         let turn = entry.standing().turn();
-        if landed == Landed::Dropped && matches!(turn, Turn::Waiting | Turn::New) {
+        if landed == Landed::Dropped && turn != Turn::Flying {
             // What was said about its predecessor does not end it, or hold it up.
             aftermath.forgotten(engine.troubles.remove_if(key, |_| true));
         }
