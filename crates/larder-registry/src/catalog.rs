@@ -91,9 +91,11 @@ impl Catalog {
     }
 
     /// Takes over a state that was made [aside](Self::aside), and the changes that led to it.
-    pub(crate) fn replace(&mut self, now: Snapshot, changes: Vec<Change>) {
+    pub(crate) fn replace(&mut self, now: Snapshot, changes: &[Change]) {
         self.now = now;
-        changes.into_iter().for_each(|change| self.log.push(change));
+        for change in changes {
+            self.log.push(change.clone());
+        }
     }
 
     fn record(

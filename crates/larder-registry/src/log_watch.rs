@@ -72,7 +72,8 @@ impl LogWatch {
         self.told = Some(snapshot.revision());
         match changes {
             Some(changes) => {
-                let wanted = changes.into_iter().filter(|change| wants(&self.service, change));
+                let wanted =
+                    changes.into_iter().filter(|change| wants(self.service.as_ref(), change));
                 self.ready.extend(wanted.map(event));
             }
             None => self.list(&snapshot),
@@ -98,8 +99,8 @@ impl Watch for LogWatch {
     }
 }
 
-fn wants(service: &Option<Name>, change: &Change) -> bool {
-    service.as_ref().is_none_or(|name| *name == change.instance.service)
+fn wants(service: Option<&Name>, change: &Change) -> bool {
+    service.is_none_or(|name| *name == change.instance.service)
 }
 
 fn event(change: Change) -> Event {

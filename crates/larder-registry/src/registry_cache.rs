@@ -131,7 +131,7 @@ impl RegistryCache {
     pub fn new(backend: Arc<dyn Backend>, options: Options) -> Result<Self, OutOfRange> {
         let following = Following { backend: backend.clone() };
         let services = Cache::watching(following, services_options(&options))?;
-        let names = Cache::new(Names { backend: backend.clone() }, names_options(&options))?;
+        let names = Cache::new(Names { backend: backend.clone() }, names_options(options))?;
         Ok(Self { services, names, backend })
     }
 
@@ -179,9 +179,8 @@ impl RegistryCache {
         name: &Name,
         patience: Duration,
     ) -> Result<(), LookupError> {
-        let mut subscription = match self.services.subscribe(name, &Request::DEFAULT) {
-            Ok(subscription) => subscription,
-            Err(_) => return self.get(name).await.map(drop),
+        let Ok(mut subscription) = self.services.subscribe(name, &Request::DEFAULT) else {
+            return self.get(name).await.map(drop);
         };
         let ready = async {
             loop {
@@ -233,7 +232,7 @@ fn services_options(options: &Options) -> larder_cache::Options {
 /// For how long the list of names is fresh.
 const NAMES_TTL: Duration = Duration::from_secs(1);
 
-fn names_options(options: &Options) -> larder_cache::Options {
+fn names_options(options: Options) -> larder_cache::Options {
     larder_cache::Options {
         capacity: 1,
         expected_entries: 1,
@@ -243,7 +242,7 @@ fn names_options(options: &Options) -> larder_cache::Options {
         backoff: options.backoff,
         idle: Duration::MAX,
         rate: None,
-        clock: options.clock.clone(),
+        clock: options.clock,
         ..larder_cache::Options::default()
     }
 }

@@ -55,6 +55,8 @@ const PURE: &[&str] = &[
     "larder-registry/src/event.rs",
     "larder-registry/src/lease.rs",
     "larder-registry/src/model/",
+    "larder-registry/src/registry_cache/difference.rs",
+    "larder-registry/src/registry_cache/follower.rs",
     "larder-registry/src/registrar.rs",
     "larder-registry/src/registrar/",
     "larder-eureka/src/apps_hash.rs",

@@ -103,23 +103,23 @@ fn take(shared: &Shared, aside: &mut Option<Aside>, event: Event) {
             let (mut now, wall) = (shared.state().catalog.aside(), shared.clock.wall());
             // Not under the lock: this is the only writer, and a listing may be long.
             let changes = relist(&mut now, listed, wall);
-            install(shared, now, changes);
+            install(shared, now, &changes);
         }
-        Event::Apply { instance, .. } => change(shared, |now, wall| put(now, instance, wall)),
+        Event::Apply { instance, .. } => change(shared, |now, wall| put(now, &instance, wall)),
         Event::Delete { instance, .. } => {
-            change(shared, |now, wall| remove(now, &instance.key(), wall))
+            change(shared, |now, wall| remove(now, &instance.key(), wall));
         }
     }
 }
 
 fn change(shared: &Shared, apply: impl FnOnce(&mut Snapshot, u64) -> Option<Change>) {
     let (mut now, wall) = (shared.state().catalog.aside(), shared.clock.wall());
-    let changes = apply(&mut now, wall).into_iter().collect();
-    install(shared, now, changes);
+    let changes = apply(&mut now, wall);
+    install(shared, now, changes.as_slice());
 }
 
 /// Puts a new state in place, and tells everyone.
-fn install(shared: &Shared, now: Snapshot, changes: Vec<Change>) {
+fn install(shared: &Shared, now: Snapshot, changes: &[Change]) {
     let mut state = shared.state();
     if state.contact != Contact::Now {
         tracing::info!(
@@ -130,11 +130,11 @@ fn install(shared: &Shared, now: Snapshot, changes: Vec<Change>) {
     }
     state.contact = Contact::Now;
     let revision = now.revision();
-    state.catalog.replace(now, changes.clone());
+    state.catalog.replace(now, changes);
     if !changes.is_empty() {
         // The lock is held, so that observers hear of changes in their order.
         for observer in state.observers.iter().filter_map(std::sync::Weak::upgrade) {
-            observer.changed(&changes);
+            observer.changed(changes);
         }
     }
     shared.progress.send_modify(|progress| progress.revision = revision);
@@ -145,17 +145,17 @@ fn relist(now: &mut Snapshot, listed: Aside, wall: u64) -> Vec<Change> {
     let gone: Vec<Key> =
         now.instances().map(|held| held.key()).filter(|key| !listed.contains_key(key)).collect();
     let mut changes: Vec<Change> = gone.iter().filter_map(|key| remove(now, key, wall)).collect();
-    changes.extend(listed.into_values().filter_map(|instance| put(now, instance, wall)));
+    changes.extend(listed.into_values().filter_map(|instance| put(now, &instance, wall)));
     changes
 }
 
-fn put(now: &mut Snapshot, instance: Arc<Instance>, wall: u64) -> Option<Change> {
+fn put(now: &mut Snapshot, instance: &Instance, wall: u64) -> Option<Change> {
     let held = now.instance(&instance.key());
-    if held.is_some_and(|held| is_same(held, &instance)) {
+    if held.is_some_and(|held| is_same(held, instance)) {
         return None;
     }
     let action = if held.is_some() { Action::Modified } else { Action::Added };
-    let mut instance = Instance::clone(&instance);
+    let mut instance = instance.clone();
     // The order of deltas is that of this registry's clock.
     instance.updated_at = wall;
     instance.action = Some(action);

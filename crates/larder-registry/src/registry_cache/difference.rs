@@ -9,16 +9,11 @@ use crate::catalog::Service;
 use crate::event::Event;
 use crate::model::Instance;
 
-/// The events that make `after` of `before`, all of them as of `after`'s revision: first what is gone. No
-/// service is one without instances.
-pub(super) fn difference(
-    before: Option<&Service>,
-    after: Option<&Service>,
-    revision: u64,
-) -> Vec<Event> {
+/// The events that make `after` of `before`, all of them as of `after`'s revision: first what is gone.
+pub(super) fn difference(before: &Service, after: &Service, revision: u64) -> Vec<Event> {
     let (mut gone, mut there) = (Vec::new(), Vec::new());
-    let mut old = before.into_iter().flat_map(Service::instances).peekable();
-    let mut new = after.into_iter().flat_map(Service::instances).peekable();
+    let mut old = before.instances().peekable();
+    let mut new = after.instances().peekable();
     // Both are in the order of their ids.
     loop {
         let order = match (old.peek(), new.peek()) {
@@ -60,7 +55,7 @@ mod tests {
         Service::new(Name::new("orders"), 1, instances)
     }
 
-    fn told(before: Option<&Service>, after: Option<&Service>) -> Vec<String> {
+    fn told(before: &Service, after: &Service) -> Vec<String> {
         let told = difference(before, after, 7).into_iter();
         told.map(|event| match event {
             Event::Apply { revision: 7, instance } => {
@@ -76,14 +71,14 @@ mod tests {
     fn what_is_gone_comes_first_then_what_is_new_or_changed() {
         let before = service(&[("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")]);
         let after = service(&[("b", "1"), ("c", "2"), ("e", "1")]);
-        assert_eq!(told(Some(&before), Some(&after)), ["-a", "-d", "+c2", "+e1"]);
-        assert!(told(Some(&after), Some(&after)).is_empty());
+        assert_eq!(told(&before, &after), ["-a", "-d", "+c2", "+e1"]);
+        assert!(told(&after, &after).is_empty());
     }
 
     #[test]
     fn a_service_comes_and_goes_as_its_instances_do() {
-        let service = service(&[("a", "1"), ("b", "1")]);
-        assert_eq!(told(None, Some(&service)), ["+a1", "+b1"]);
-        assert_eq!(told(Some(&service), None), ["-a", "-b"]);
+        let (none, service) = (service(&[]), service(&[("a", "1"), ("b", "1")]));
+        assert_eq!(told(&none, &service), ["+a1", "+b1"]);
+        assert_eq!(told(&service, &none), ["-a", "-b"]);
     }
 }

@@ -10,6 +10,7 @@ use super::difference::difference;
 use super::error_of;
 use super::following::{Following, Shared};
 use crate::backend::{BoxFuture, Error, Watch};
+use crate::catalog::Service;
 use crate::event::Event;
 
 /// The stream of [`RegistryCache::subscribe`](super::RegistryCache::subscribe): the present state, then
@@ -20,8 +21,8 @@ use crate::event::Event;
 /// or one difference.
 pub struct ServiceEvents {
     subscription: Subscription<Following>,
-    /// The state that was told; none before the first.
-    told: Option<Option<Shared>>,
+    /// The state that was told; none before the first. No service is one without instances.
+    told: Option<Shared>,
     ready: VecDeque<Event>,
 }
 
@@ -39,27 +40,28 @@ impl ServiceEvents {
             let update = self.subscription.changed().await?;
             let error = update.error.map(|error| error_of(error, self.subscription.key()));
             match (update.value, error) {
-                (Some(value), None) => self.tell(Some(Arc::clone(&value))),
-                (None, Some(Error::NotFound(_))) => self.tell(None),
+                (Some(value), None) => self.tell(Arc::clone(&value)),
+                (None, Some(Error::NotFound(_))) => {
+                    let name = self.subscription.key().clone();
+                    self.tell(Arc::new(Service::new(name, 0, [])));
+                }
                 (_, Some(error)) => return Some(Err(error)),
                 (None, None) => {}
             }
         }
     }
 
-    fn tell(&mut self, now: Option<Shared>) {
-        let revision = |state: &Option<Shared>| state.as_ref().map_or(0, |state| state.revision());
+    fn tell(&mut self, now: Shared) {
         match &self.told {
             None => {
                 self.ready.push_back(Event::Init);
-                let instances = now.iter().flat_map(|service| service.instances());
-                self.ready.extend(instances.cloned().map(Event::InitApply));
-                self.ready.push_back(Event::InitDone { revision: revision(&now) });
+                self.ready.extend(now.instances().cloned().map(Event::InitApply));
+                self.ready.push_back(Event::InitDone { revision: now.revision() });
             }
             Some(told) => {
                 // What made a service empty has no revision of its own here.
-                let revision = revision(&now).max(revision(told));
-                self.ready.extend(difference(told.as_deref(), now.as_deref(), revision));
+                let revision = now.revision().max(told.revision());
+                self.ready.extend(difference(told, &now, revision));
             }
         }
         self.told = Some(now);
