@@ -13,6 +13,7 @@ pub mod catalog;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod event;
+pub mod guard;
 pub mod lease;
 mod log_watch;
 pub mod memory;
@@ -26,6 +27,7 @@ pub use backend::{
     Tally, View, Watch,
 };
 pub use event::Event;
+pub use guard::Guarded;
 pub use memory::Memory;
 pub use mirror::Mirror;
 pub use registry_cache::RegistryCache;

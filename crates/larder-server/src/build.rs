@@ -70,7 +70,7 @@ impl Server {
         let listeners = bind(&config.listen).await?;
         let clock = Clock::running();
         let ticker = Ticker::start(clock.clone(), Ticker::PERIOD);
-        let registry = upstream::open(&config, &clock)?;
+        let upstream::Opened { registry, guard } = upstream::open(&config, &clock)?;
         let options = response_cache::Options {
             read_only_tier: config.eureka.read_only_tier,
             capacity: config.eureka.cache_bytes,
@@ -87,8 +87,10 @@ impl Server {
             responses: responses.clone(),
             checks: checks.clone(),
             connections: connections.clone(),
+            guard: guard.clone(),
         };
         let api = api::router(registry.clone(), clock.clone(), stop.listener());
+        let api = api.merge(upstream::confirmation(guard));
         let eureka = Eureka::new(registry.clone(), responses.clone(), clock);
         let router = router(&config, parts, api, eureka, &stop);
         let limits = config.limits;

@@ -18,7 +18,7 @@ use crate::checks::allow::Allow;
 
 pub use keys::KEYS;
 pub use layers::{Layers, Mistake, Mistakes};
-pub use upstream::{Address, Secret, Upstream};
+pub use upstream::{Address, Guard, Secret, Upstream};
 
 /// What can be set, grouped as the crates are.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,27 +2,36 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{AGE, RETRY_AFTER};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use axum::routing::post;
 use larder_cache::Clock;
 use larder_etcd::{Credentials, Etcd, OptionsError};
 use larder_registry::backend::Copied;
-use larder_registry::{Memory, Mirror, Registry, memory};
+use larder_registry::{Guarded, Memory, Mirror, Registry, guard, memory};
 
-use crate::api::Refusal;
-use crate::config::{Address, Config, Upstream};
+use crate::api::{self, Refusal};
+use crate::config::{Address, Config, Guard, Upstream};
+
+/// The registry that is served, and the guard in front of the one behind.
+pub(crate) struct Opened {
+    pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) guard: Option<Arc<Guarded>>,
+}
 
 /// The registry that is served: this server's own, or a mirror of the one behind. Nothing is asked yet: the
 /// one behind need not be there.
-pub(crate) fn open(config: &Config, clock: &Clock) -> Result<Arc<dyn Registry>, OptionsError> {
+pub(crate) fn open(config: &Config, clock: &Clock) -> Result<Opened, OptionsError> {
     let (limits, clock) = (config.registry, clock.clone());
     let Some(address) = &config.upstream.url else {
         let options =
             memory::Options { max_instances: limits.max_instances, log_len: limits.log_len };
-        return Ok(Arc::new(Memory::start(options, clock)));
+        let registry = Arc::new(Memory::start(options, clock));
+        return Ok(Opened { registry, guard: None });
     };
     let Address::Etcd { endpoints, prefix } = address;
     let mut options = larder_etcd::Options {
@@ -35,7 +44,35 @@ pub(crate) fn open(config: &Config, clock: &Clock) -> Result<Arc<dyn Registry>, 
         options.prefix.clone_from(prefix);
     }
     let etcd = Arc::new(Etcd::connect(options, clock.clone())?);
-    Ok(Arc::new(Mirror::start(etcd, limits.log_len, clock)))
+    let options = guard::Options { mode: mode(config.upstream.guard), ..guard::Options::default() };
+    let guard = Arc::new(Guarded::new(etcd, options, clock.clone()));
+    let registry = Arc::new(Mirror::start(guard.clone(), limits.log_len, clock));
+    Ok(Opened { registry, guard: Some(guard) })
+}
+
+fn mode(guard: Guard) -> guard::Mode {
+    match guard {
+        Guard::Off => guard::Mode::Off,
+        Guard::Warn => guard::Mode::Warn,
+        Guard::On => guard::Mode::On,
+    }
+}
+
+/// `POST /larder/v1/upstream/confirm`: an operator says that what vanished is gone.
+pub(crate) fn confirmation(guard: Option<Arc<Guarded>>) -> Router {
+    Router::new()
+        .route("/larder/v1/upstream/confirm", post(confirm))
+        .method_not_allowed_fallback(api::not_that_method)
+        .with_state(guard)
+}
+
+async fn confirm(State(guard): State<Option<Arc<Guarded>>>) -> Response {
+    let Some(guard) = guard else {
+        let says = "this server has a registry of its own: there is nothing to confirm";
+        return Refusal::new(StatusCode::NOT_FOUND, says).into_response();
+    };
+    guard.confirm();
+    StatusCode::NO_CONTENT.into_response()
 }
 
 fn credentials(upstream: &Upstream) -> Option<Credentials> {

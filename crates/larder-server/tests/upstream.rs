@@ -104,3 +104,27 @@ async fn checks_are_refused_in_front_of_another_registry() {
     assert!(status == 400 && body.contains("health checks"), "{status} {body}");
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mass_that_vanishes_is_kept_until_an_operator_confirms_it() {
+    let etcd = etcd::Server::start().await;
+    let endpoints = vec![etcd.endpoint()];
+    let server = Running::start(|config| {
+        config.upstream.url = Some(Address::Etcd { endpoints, prefix: None });
+        config.upstream.guard = larder_server::config::Guard::On;
+    })
+    .await;
+    for id in 0..12 {
+        let path = format!("/larder/v1/services/orders/instances/{id}");
+        until(&server, "PUT", &path, |status, _| status < 300).await;
+    }
+    etcd.control(&["del", "--prefix", "/micro/registry/"]);
+    server.until_measured("larder_upstream_held 6").await;
+    let (_, listed) = server.call("GET", ORDERS, "").await;
+    assert_eq!(listed.matches("\"id\"").count(), 6, "{listed}");
+    let (status, body) = server.call("POST", "/larder/v1/upstream/confirm", "").await;
+    assert_eq!(status, 204, "{body}");
+    until(&server, "GET", ORDERS, |status, _| status == 404).await;
+    server.until_measured("larder_upstream_held 0").await;
+    server.stop().await;
+}

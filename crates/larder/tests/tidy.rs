@@ -53,6 +53,7 @@ const PURE: &[&str] = &[
     "larder-registry/src/catalog.rs",
     "larder-registry/src/catalog/",
     "larder-registry/src/event.rs",
+    "larder-registry/src/guard/watchman.rs",
     "larder-registry/src/lease.rs",
     "larder-registry/src/model/",
     "larder-registry/src/registry_cache/difference.rs",

@@ -20,7 +20,7 @@ pub struct Key {
 }
 
 /// Every key. `eureka.read_only_secs` comes after the mode that it belongs to.
-pub const KEYS: [Key; 21] = [
+pub const KEYS: [Key; 22] = [
     Key { name: "listen", set: |config, text| put(&mut config.listen, addresses(text)) },
     Key {
         name: "limits.body_bytes",
@@ -69,6 +69,10 @@ pub const KEYS: [Key; 21] = [
     Key {
         name: "upstream.password",
         set: |config, text| put(&mut config.upstream.password, Ok(Secret(text.to_owned()))),
+    },
+    Key {
+        name: "upstream.guard",
+        set: |config, text| put(&mut config.upstream.guard, upstream::guard(text)),
     },
     Key {
         name: "eureka.read_only_tier",

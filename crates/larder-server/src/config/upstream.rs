@@ -11,6 +11,31 @@ pub struct Upstream {
     pub user: String,
     /// `upstream.password`: that user's.
     pub password: Secret,
+    /// `upstream.guard`: what to do when a mass of instances vanishes at once. `warn`, the default: say so in
+    /// the log. `on`: keep them until it is confirmed as well. `off`: nothing.
+    pub guard: Guard,
+}
+
+/// What to do when a mass of instances vanishes at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Guard {
+    /// Nothing.
+    Off,
+    /// Say so.
+    #[default]
+    Warn,
+    /// Say so, and keep them until it is confirmed.
+    On,
+}
+
+/// Reads what to do.
+pub(super) fn guard(text: &str) -> Result<Guard, String> {
+    match text {
+        "off" => Ok(Guard::Off),
+        "warn" => Ok(Guard::Warn),
+        "on" => Ok(Guard::On),
+        _ => Err("off, warn or on".to_owned()),
+    }
 }
 
 /// Where a registry is.
