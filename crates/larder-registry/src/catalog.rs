@@ -4,7 +4,9 @@
 //! because the maps share structure with the catalog that they were taken from; a change costs the
 //! logarithm of the registry's size.
 
+mod indexes;
 mod log;
+mod queries;
 mod snapshot;
 
 use std::sync::Arc;

@@ -21,6 +21,7 @@ pub mod mirror;
 pub mod model;
 pub mod registrar;
 pub mod registry_cache;
+pub mod selector;
 
 pub use backend::{
     Backend, BoxFuture, Copied, Error, Observer, OverrideChange, Phase, Registry, Report, Reporter,
@@ -31,3 +32,4 @@ pub use guard::Guarded;
 pub use memory::Memory;
 pub use mirror::Mirror;
 pub use registry_cache::RegistryCache;
+pub use selector::Selector;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rpds::RedBlackTreeMapSync;
 
+use super::indexes::Indexes;
 use crate::model::{Health, Instance, Key, Name, Status};
 
 /// One service: its instances in the order of their ids.
@@ -12,11 +13,14 @@ pub struct Service {
     name: Name,
     revision: u64,
     instances: RedBlackTreeMapSync<Arc<str>, Arc<Instance>>,
+    /// Of just these instances: emptied by every change.
+    indexes: Indexes,
 }
 
 impl Service {
     fn empty(name: Name) -> Self {
-        Self { name, revision: 0, instances: RedBlackTreeMapSync::new_sync() }
+        let instances = RedBlackTreeMapSync::new_sync();
+        Self { name, revision: 0, instances, indexes: Indexes::default() }
     }
 
     /// A service of these instances, as read from a system that keeps a catalog of its own. Of two
@@ -27,7 +31,7 @@ impl Service {
         instances: impl IntoIterator<Item = Arc<Instance>>,
     ) -> Self {
         let ids = instances.into_iter().map(|held| (held.id.as_str().into(), held));
-        Self { name, revision, instances: ids.collect() }
+        Self { name, revision, instances: ids.collect(), indexes: Indexes::default() }
     }
 
     /// The name, as the first registrant wrote it.
@@ -53,6 +57,7 @@ impl Service {
     /// Puts an instance in, as of `revision`. What was shared before stays as it was.
     pub fn put(&mut self, instance: Arc<Instance>, revision: u64) {
         self.revision = revision;
+        self.indexes = Indexes::default();
         self.instances.insert_mut(instance.id.as_str().into(), instance);
     }
 
@@ -61,6 +66,7 @@ impl Service {
         let was_there = self.instances.remove_mut(id);
         if was_there {
             self.revision = revision;
+            self.indexes = Indexes::default();
         }
         was_there
     }
@@ -71,6 +77,10 @@ impl Service {
             Arc::ptr_eq(one, other) || one == other
         };
         self.len() == other.len() && self.instances().zip(other.instances()).all(same)
+    }
+
+    pub(super) fn indexes(&self) -> &Indexes {
+        &self.indexes
     }
 
     /// How many instances there are; never zero in a snapshot.
