@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::engine::{Engine, Outcome};
 use crate::entry::Entry;
 use crate::error::Error;
+use crate::guarded::drop_each;
 use crate::rounds::Round;
 use crate::signal::Wakers;
 use crate::slots::{Shard, Slot};
@@ -118,6 +119,16 @@ impl<S: Source> Aftermath<S> {
         }
         if let Some(share) = engine.options.share.as_ref().filter(|_| self.grown) {
             share.settle(self.evicting);
+        }
+    }
+}
+
+impl<S: Source> Engine<S> {
+    /// Drops entries, or what has some, that may be the last holders of their values. No lock may be held.
+    pub(crate) fn let_fall<T>(&self, things: impl IntoIterator<Item = T>) {
+        let panics = drop_each(things);
+        if panics > 0 {
+            self.counters.add(Event::ListenerPanic, panics);
         }
     }
 }

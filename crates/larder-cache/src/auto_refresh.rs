@@ -47,7 +47,9 @@ use syncing::Syncing;
 /// was evicted; each is counted apart and told to [`SyncSource::removed`].
 ///
 /// The bounds: [`size`](AutoRefreshOptions::size) items, each at most once in the queue,
-/// [`workers`](AutoRefreshOptions::workers) syncs at a time. A sync that panics, fails or hangs costs its
+/// [`workers`](AutoRefreshOptions::workers) syncs at a time. An item that was deleted or replaced stays in
+/// memory until it would have been synced next, or until there are more such than two for each that is
+/// tracked, and at the latest until the [`stop`](Self::stop): who counts bytes counts it twice. A sync that panics, fails or hangs costs its
 /// items a [back-off](AutoRefreshOptions::backoff), and nobody else anything. Dropping the last handle
 /// ends everything; [`stop`](Self::stop) and [`close`](Self::close) also wait for the end.
 ///
@@ -85,7 +87,7 @@ use syncing::Syncing;
 /// ```
 pub struct AutoRefresh<R: SyncSource> {
     cache: Cache<Syncing<R>>,
-    desk: Arc<Desk<R::Id>>,
+    desk: Arc<Desk<R::Id, R::Item>>,
     size: usize,
     overflow: Overflow,
 }

@@ -124,7 +124,7 @@ impl<S: Source> Cache<S> {
         source: S,
         options: Options,
         plan: Plan<S>,
-        desk: Arc<Desk<S::Key>>,
+        desk: Arc<Desk<S::Key, S::Value>>,
     ) -> Result<Self, OutOfRange>
     where
         S: FetchMany,

@@ -58,7 +58,7 @@ pub(crate) struct Engine<S: Source> {
     /// How to follow the source's stream, if it has one.
     pub(crate) follow: Option<Follow<S>>,
     /// How to enlist a key for batches, if they are the way of refreshing.
-    pub(crate) enlist: Option<Enlist<S::Key>>,
+    pub(crate) enlist: Option<Enlist<S::Key, S::Value>>,
     /// As the source says, asked once: nothing of the source's runs under a lock.
     pub(crate) vouches_while_waiting: bool,
     /// There is a publisher.
@@ -81,7 +81,7 @@ pub(crate) struct Crowds {
 /// How a cache came by its capabilities.
 pub(crate) struct Capabilities<S: Source> {
     pub(crate) follow: Option<Follow<S>>,
-    pub(crate) enlist: Option<Enlist<S::Key>>,
+    pub(crate) enlist: Option<Enlist<S::Key, S::Value>>,
 }
 
 impl<V> Clone for Arrival<V> {
@@ -94,6 +94,10 @@ impl<V> Weighted for Entry<V> {
     #[inline]
     fn weight(&self) -> u64 {
         Versioned::weight(self)
+    }
+
+    fn leave(&self) {
+        self.standing().leave();
     }
 }
 
@@ -208,8 +212,8 @@ impl<S: Source> Engine<S> {
                 for (other, old) in gone {
                     // The store may have no room for the newcomer itself.
                     let replaced = other == *key && !Entry::ptr_eq(&old, entry);
-                    if replaced {
-                        entry.standing().inherit(old.standing());
+                    if replaced && entry.standing().inherit(old.standing()) {
+                        self.strike();
                     }
                     let cause = if replaced { Removal::Replaced } else { Removal::Evicted };
                     if !replaced {
@@ -408,6 +412,10 @@ impl<S: Source> Engine<S> {
         drop(self.troubles.retain(|_| false));
         drop(self.paces.retain(|_| false));
         aftermath.settle(self);
+        if let Some(enlist) = &self.enlist {
+            let rows = enlist.0.schedule().clear();
+            self.let_fall(rows);
+        }
     }
 
     pub(crate) fn take_ticker(&self) -> Option<Ticker> {
@@ -443,7 +451,7 @@ impl<S: Source> Engine<S> {
             self.alert(key);
         }
         if let Some(enlist) = self.enlist.as_ref().filter(|_| cause != Removal::Replaced) {
-            enlist.has_left(key, entry.standing().turn());
+            enlist.has_left(key, entry.standing().part());
         }
         let listener = || self.source.removed(key, entry.value(), cause);
         // Unwind-safe: a listener that panics leaves behind what it likes, but nothing of ours.

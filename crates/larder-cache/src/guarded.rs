@@ -30,6 +30,14 @@ pin_project! {
     }
 }
 
+/// Drops each of `things`, which runs foreign code, whichever of them panic; says how many do. No lock may
+/// be held.
+pub(crate) fn drop_each<T>(things: impl IntoIterator<Item = T>) -> u64 {
+    // Unwind-safe: what a drop has left half-done is its own.
+    let panics = |thing| catch_unwind(AssertUnwindSafe(|| drop(thing))).is_err();
+    things.into_iter().map(panics).map(u64::from).sum()
+}
+
 /// `future`'s output, or `None` if it takes longer than `limit`. Cancel-safe if `future` is.
 pub(crate) fn within<F: Future>(limit: Duration, future: F) -> Within<F> {
     Within { future, limit: None, time: limit }

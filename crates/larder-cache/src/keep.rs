@@ -36,7 +36,9 @@ pub enum Refresh {
         idle_timeout: Duration,
     },
     /// By fetching many keys at a time; only for caches made by
-    /// [`Cache::batching`](crate::Cache::batching).
+    /// [`Cache::batching`](crate::Cache::batching). An entry that was evicted, invalidated or replaced stays
+    /// in memory, beyond the capacity, until it would have been asked about next; there are never more such
+    /// than about two for each that is stored.
     Batch {
         /// How often each entry is asked about. Range: from 1 ms.
         every: Duration,

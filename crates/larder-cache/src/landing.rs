@@ -121,7 +121,10 @@ impl<S: Source> Engine<S> {
         now: Time,
         aftermath: &mut Aftermath<S>,
     ) -> Landed {
-        let stored = order.previous.is_some() && self.store.contains(key);
+        let stored = order.previous.as_ref().is_some_and(|previous| {
+            // What a batch flies is in the store unless it says otherwise, which spares a look at that.
+            previous.standing().turn() == Turn::Flying || self.store.contains(key)
+        });
         let wanted = stored || is_wanted(slot, order);
         let current = slot.rounds.is_current() && !self.tasks.is_closing() && wanted;
         let landing = Landing { now, current, stored };
@@ -151,8 +154,10 @@ impl<S: Source> Engine<S> {
             Ok(_) | Err(Error::Absent) => Landed::Changed,
             Err(_) => Landed::Dropped,
         };
-        // Nobody may have waited, and nobody may have stored it.
-        aftermath.hold(outcome.ok().map(|arrival| arrival.entry));
+        if landed != Landed::Unchanged {
+            // Nobody may have waited, and nobody may have stored it.
+            aftermath.hold(outcome.ok().map(|arrival| arrival.entry));
+        }
         landed
     }
 
@@ -258,9 +263,18 @@ impl<S: Source> Engine<S> {
             } else {
                 // Its row may have come up meanwhile, and a batch that it was in may have landed: it comes
                 // back as a new one.
-                entry.standing().set(Turn::New);
+                if entry.standing().come_back() {
+                    self.strike();
+                }
                 self.admit(key, Some(slot), entry, aftermath);
             }
+        }
+    }
+
+    /// A row of the schedule counts no more.
+    pub(crate) fn strike(&self) {
+        if let Some(enlist) = &self.enlist {
+            enlist.0.schedule().strike();
         }
     }
 

@@ -21,6 +21,9 @@ const HOT_ALLOCATION: f64 = 0.97;
 pub(crate) trait Weighted: Clone {
     /// From 1: the store never evicts what weighs nothing.
     fn weight(&self) -> u64;
+
+    /// Hears that it leaves the store. Runs under locks: it may do no more than note that.
+    fn leave(&self) {}
 }
 
 /// A map of bounded weight that evicts the least valuable entries.
@@ -87,11 +90,11 @@ impl<K: Hash + Eq + Clone, T: Weighted> Store<K, T> {
     }
 
     pub(crate) fn remove(&self, key: &K) -> Option<(K, T)> {
-        self.cache.remove(key)
+        self.cache.remove(key).inspect(|(_, entry)| entry.leave())
     }
 
     pub(crate) fn remove_if(&self, key: &K, unwanted: impl FnOnce(&T) -> bool) -> Option<(K, T)> {
-        self.cache.remove_if(key, unwanted)
+        self.cache.remove_if(key, unwanted).inspect(|(_, entry)| entry.leave())
     }
 
     /// Takes out what is not wanted, one shard after another.
@@ -101,6 +104,7 @@ impl<K: Hash + Eq + Clone, T: Weighted> Store<K, T> {
         self.cache.retain(|key, entry| {
             let wanted = wanted(entry);
             if !wanted {
+                entry.leave();
                 gone.borrow_mut().push((key.clone(), entry.clone()));
             }
             wanted
@@ -262,10 +266,11 @@ impl<K, T> Default for Gone<K, T> {
     }
 }
 
-impl<K, T> Lifecycle<K, T> for Evictions<K, T> {
+impl<K, T: Weighted> Lifecycle<K, T> for Evictions<K, T> {
     type RequestState = Gone<K, T>;
 
     fn on_evict(&self, gone: &mut Gone<K, T>, key: K, entry: T) {
+        entry.leave();
         if RESIZING.get() {
             lock(&self.0).push((key, entry));
         } else {

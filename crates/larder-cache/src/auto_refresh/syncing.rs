@@ -15,14 +15,18 @@ use crate::sync::Mutex;
 pub(super) struct Syncing<R: SyncSource> {
     source: R,
     terminal_ttl: Option<Duration>,
-    desk: Arc<Desk<R::Id>>,
+    desk: Arc<Desk<R::Id, R::Item>>,
     /// Lock order: the roster, then the shard of an item.
     pub(super) roster: Mutex<Roster<R::Id>>,
     pub(super) departures: Departures,
 }
 
 impl<R: SyncSource> Syncing<R> {
-    pub(super) fn new(source: R, terminal_ttl: Option<Duration>, desk: Arc<Desk<R::Id>>) -> Self {
+    pub(super) fn new(
+        source: R,
+        terminal_ttl: Option<Duration>,
+        desk: Arc<Desk<R::Id, R::Item>>,
+    ) -> Self {
         let (roster, departures) = (Mutex::new(Roster::new()), Departures::default());
         Self { source, terminal_ttl, desk, roster, departures }
     }

@@ -46,7 +46,7 @@ pub(crate) enum Berth {
 /// Where a key belongs.
 pub(crate) fn berth(situation: &Situation, now: Time) -> Berth {
     let s = situation;
-    if matches!(s.turn, Turn::Flying | Turn::Waiting) && !s.landed {
+    if s.turn == Turn::Gone || (matches!(s.turn, Turn::Flying | Turn::Waiting) && !s.landed) {
         return Berth::Same;
     }
     if s.doomed {

@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use crate::auto_refresh::{Capacity, Load};
 use crate::clock::{Time, millis};
+use crate::entry::Entry;
 use crate::keep::batch::schedule::Schedule;
 use crate::pace::Rate;
 use crate::signal::{Signal, Wakers};
-use crate::standing::Turn;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, lock};
 
 /// Lock order: the shard of a key, then the schedule.
-#[derive(Debug)]
-pub(crate) struct Desk<K> {
-    schedule: Mutex<Schedule<K>>,
+pub(crate) struct Desk<K, V> {
+    schedule: Mutex<Schedule<K, Entry<V>>>,
     phase: Mutex<Phase>,
     /// How many batches are in flight.
     batches: AtomicUsize,
@@ -63,10 +62,9 @@ pub(crate) struct Latency {
 }
 
 /// How the rest of the cache tells the driver about keys.
-#[derive(Debug)]
-pub(crate) struct Enlist<K>(pub(crate) Arc<Desk<K>>);
+pub(crate) struct Enlist<K, V>(pub(crate) Arc<Desk<K, V>>);
 
-impl<K: Hash + Eq + Clone> Desk<K> {
+impl<K: Hash + Eq + Clone, V> Desk<K, V> {
     pub(crate) fn new(pace: Throughput, phase: Phase) -> Self {
         Self {
             schedule: Mutex::new(Schedule::new(pace.every)),
@@ -81,7 +79,7 @@ impl<K: Hash + Eq + Clone> Desk<K> {
         }
     }
 
-    pub(crate) fn schedule(&self) -> MutexGuard<'_, Schedule<K>> {
+    pub(crate) fn schedule(&self) -> MutexGuard<'_, Schedule<K, Entry<V>>> {
         lock(&self.schedule)
     }
 
@@ -169,18 +167,18 @@ impl<K: Hash + Eq + Clone> Desk<K> {
     }
 }
 
-impl<K: Hash + Eq + Clone> Enlist<K> {
+impl<K: Hash + Eq + Clone, V> Enlist<K, V> {
     /// A key has a value, or is doomed; the driver finds out whether that is news.
     pub(crate) fn note_change(&self, key: &K) -> Wakers {
         self.0.schedule().note_change(key);
         self.0.changed.raise()
     }
 
-    /// An entry has left the cache.
-    pub(crate) fn has_left(&self, key: &K, turn: Turn) {
+    /// An entry has left the cache; `queued` if it had a row.
+    pub(crate) fn has_left(&self, key: &K, queued: bool) {
         let mut schedule = self.0.schedule();
         schedule.note_outcome(key, false);
-        if matches!(turn, Turn::Queued(_)) {
+        if queued {
             schedule.strike();
         }
     }

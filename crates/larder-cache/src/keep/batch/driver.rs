@@ -7,13 +7,14 @@ use std::time::Duration;
 use crate::aftermath::Aftermath;
 use crate::clock::{Time, millis};
 use crate::engine::Engine;
+use crate::entry::Entry;
 use crate::keep::batch::FetchMany;
 use crate::keep::batch::desk::{Desk, Phase};
 use crate::keep::batch::division::Division;
 use crate::keep::batch::flight::Flight;
 use crate::keep::batch::plan::{Divide, Plan};
-use crate::keep::batch::schedule::{Lane, Row};
-use crate::keep::batch::seating::{Facts, due, is_turn_of, jittered, seat};
+use crate::keep::batch::schedule::Lane;
+use crate::keep::batch::seating::{Facts, RowOf, counts, due, entry_of, jittered, seat};
 use crate::pace::Bucket;
 use crate::standing::Turn;
 use crate::stats::Event;
@@ -26,7 +27,7 @@ const LET_GO: usize = 1_000;
 
 pub(crate) struct Driver<S: FetchMany> {
     pub(super) engine: Arc<Engine<S>>,
-    pub(super) desk: Arc<Desk<S::Key>>,
+    pub(super) desk: Arc<Desk<S::Key, S::Value>>,
     pub(super) plan: Arc<Plan<S>>,
     /// Of the two lanes.
     buckets: [Bucket; 2],
@@ -46,7 +47,11 @@ const SECOND: Duration = Duration::from_secs(1);
 const COMPLAINT: Duration = Duration::from_secs(60);
 
 impl<S: FetchMany> Driver<S> {
-    pub(crate) fn new(engine: Arc<Engine<S>>, desk: Arc<Desk<S::Key>>, plan: Plan<S>) -> Self {
+    pub(crate) fn new(
+        engine: Arc<Engine<S>>,
+        desk: Arc<Desk<S::Key, S::Value>>,
+        plan: Plan<S>,
+    ) -> Self {
         let buckets = [Bucket::new(plan.rate), Bucket::new(plan.first.rate())];
         let began_at = engine.clock.now();
         let (plan, turn) = (Arc::new(plan), Lane::Refresh);
@@ -115,7 +120,7 @@ impl<S: FetchMany> Driver<S> {
     fn let_go(&self, most: usize, until: Time) {
         let rows = self.desk.schedule().take_leaving(most, until);
         for row in rows {
-            self.see_off(&row, self.engine.clock.now());
+            self.see_off(row, self.engine.clock.now());
         }
     }
 
@@ -131,12 +136,16 @@ impl<S: FetchMany> Driver<S> {
                 && let Turn::Queued(_) = entry.standing().turn()
                 && !(entry.standing().is_doomed() || entry.standing().is_terminal())
             {
+                let (row, at) =
+                    ((key, Entry::clone(entry)), now.after(Duration::from_millis(turn)));
                 let mut schedule = self.desk.schedule();
-                let ticket = schedule.queue(key, now.after(Duration::from_millis(turn)));
-                schedule.strike();
+                let ticket = schedule.queue(row, at);
+                // Of the two rows one does not count, be it that the entry has left this moment.
                 entry.standing().set(Turn::Queued(ticket));
+                schedule.strike();
             }
             drop(shard);
+            engine.let_fall(entry);
         }
     }
 
@@ -161,7 +170,7 @@ impl<S: FetchMany> Driver<S> {
                     &self.desk,
                     &key,
                     entry,
-                    &Facts { landed: false, due, tick, first, now },
+                    &Facts { landed: false, failed: false, due, tick, first, now },
                 );
             }
             aftermath.hold(entry);
@@ -186,15 +195,17 @@ impl<S: FetchMany> Driver<S> {
             return;
         }
         // Not under the schedule's lock: a shard comes first.
-        let (mut rows, before) = self.desk.schedule().take_all();
-        rows.retain(|(.., row)| {
+        let rows = self.desk.schedule().take_all();
+        let (rows, stale): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(.., row)| {
             let shard = engine.slots.shard(&row.key);
-            let entry = engine.store.peek(&row.key);
-            let counts = entry.as_ref().is_some_and(|entry| is_turn_of(row, entry));
+            let entry = entry_of(engine, row);
             drop(shard);
+            let counts = entry.is_some();
+            engine.let_fall(entry);
             counts
         });
-        self.desk.schedule().put_back(rows, before);
+        self.desk.schedule().put_back(rows, stale.len());
+        engine.let_fall(stale);
     }
 
     /// Warns once when the plan no longer keeps up with what there is to refresh.
@@ -233,8 +244,11 @@ impl<S: FetchMany> Driver<S> {
             }
             is_let_in = true;
             let rows = self.draw(lane, now);
-            let passengers: Vec<_> =
-                rows.into_iter().filter_map(|row| self.board(row, now)).collect();
+            // What is due lies all over the memory. Looked at in one go, the entries come from there
+            // many at a time, and are at hand when they board.
+            let count = rows.iter().filter(|row| counts(row)).count();
+            let mut passengers = Vec::with_capacity(count);
+            passengers.extend(rows.into_iter().filter_map(|row| self.board(row, now)));
             if passengers.is_empty() {
                 continue;
             }
@@ -265,7 +279,7 @@ impl<S: FetchMany> Driver<S> {
     }
 
     /// The rows of the next batch.
-    fn draw(&mut self, lane: Lane, now: Time) -> Vec<Row<S::Key>> {
+    fn draw(&mut self, lane: Lane, now: Time) -> Vec<RowOf<S>> {
         let mut schedule = self.desk.schedule();
         if let Some(planned) = schedule.next_planned(lane) {
             return planned;
@@ -286,20 +300,23 @@ impl<S: FetchMany> Driver<S> {
     fn divided(
         &mut self,
         divide: &Divide<S>,
-        rows: Vec<Row<S::Key>>,
+        rows: Vec<RowOf<S>>,
         now: Time,
-    ) -> Vec<Vec<Row<S::Key>>> {
+    ) -> Vec<Vec<RowOf<S>>> {
         let engine = Arc::clone(&self.engine);
         let (mut due, mut entries, mut leaving) = (Vec::new(), Vec::new(), Vec::new());
         for row in rows {
-            match engine.store.peek(&row.key).filter(|entry| is_turn_of(&row, entry)) {
+            match entry_of(&engine, &row) {
                 Some(entry) if !entry.standing().is_doomed() && !entry.standing().is_terminal() => {
                     due.push(row);
                     entries.push(entry);
                 }
                 // Not to be fetched; boarding sees to it.
                 Some(_) => leaving.push(row),
-                None => self.desk.schedule().dropped_stale(),
+                None => {
+                    self.desk.schedule().dropped_stale();
+                    engine.let_fall(Some(row));
+                }
             }
         }
         let keys: Vec<S::Key> = due.iter().map(|row| row.key.clone()).collect();
@@ -336,22 +353,30 @@ impl<S: FetchMany> Driver<S> {
     }
 
     /// A row goes back to the calendar.
-    fn requeue(&self, row: &Row<S::Key>, at: Time) {
+    fn requeue(&self, row: &RowOf<S>, at: Time) {
         let shard = self.engine.slots.shard(&row.key);
-        let entry = self.engine.store.peek(&row.key);
-        match entry.as_ref().filter(|entry| is_turn_of(row, entry)) {
-            Some(entry) => {
-                let ticket = self.desk.schedule().queue(row.key.clone(), at);
-                entry.standing().set(Turn::Queued(ticket));
-            }
+        let entry = entry_of(&self.engine, row);
+        match &entry {
+            Some(entry) => self.queue_again(&row.key, entry, at),
             None => self.desk.schedule().dropped_stale(),
         }
         drop(shard);
+        self.engine.let_fall(entry);
+    }
+
+    /// Gives an entry whose row has come up another one.
+    pub(super) fn queue_again(&self, key: &S::Key, entry: &Entry<S::Value>, at: Time) {
+        let ticket = self.desk.schedule().queue((key.clone(), Entry::clone(entry)), at);
+        // If it has left this moment, whoever took it out strikes one row: this one then.
+        entry.standing().set(Turn::Queued(ticket));
     }
 }
 
 impl<S: FetchMany> Drop for Driver<S> {
     fn drop(&mut self) {
         self.desk.enter(Phase::Over);
+        // Nothing comes up any more, so no item is kept alive by its row.
+        let rows = self.desk.schedule().clear();
+        self.engine.let_fall(rows);
     }
 }

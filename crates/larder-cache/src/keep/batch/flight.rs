@@ -35,7 +35,7 @@ pub(crate) struct Passenger<S: Source> {
 
 pub(crate) struct Flight<S: FetchMany> {
     engine: Arc<Engine<S>>,
-    desk: Arc<Desk<S::Key>>,
+    desk: Arc<Desk<S::Key, S::Value>>,
     plan: Arc<Plan<S>>,
     passengers: Vec<Passenger<S>>,
 }
@@ -69,7 +69,7 @@ impl<K: Hash + Eq + Clone> Seats<K> {
 impl<S: FetchMany> Flight<S> {
     pub(crate) fn take_off(
         engine: Arc<Engine<S>>,
-        desk: Arc<Desk<S::Key>>,
+        desk: Arc<Desk<S::Key, S::Value>>,
         plan: Arc<Plan<S>>,
         passengers: Vec<Passenger<S>>,
     ) -> Self {
@@ -168,7 +168,8 @@ impl<S: FetchMany> Flight<S> {
             _ => order.previous.as_deref().map(Versioned::value),
         };
         let due = seen.map_or(now, |seen| due(engine, plan, key, seen, now));
-        let facts = Facts { landed: true, due, tick: now, first: plan.first.is_at_once(), now };
+        let first = plan.first.is_at_once();
+        let facts = Facts { landed: true, failed: false, due, tick: now, first, now };
         let mut aftermath = Aftermath::new();
         let mut shard = engine.slots.shard(key);
         let mut landed = Landed::Dropped;
@@ -186,15 +187,15 @@ impl<S: FetchMany> Flight<S> {
             self.put_back(key, entry, landed, &facts, &mut shard, &mut aftermath);
         }
         let orphan = self.end_slot(key, &mut shard, &mut aftermath);
-        aftermath.hold(order.previous);
         drop(shard);
         aftermath.settle_guarded(engine);
         if let Some((topic, live)) = orphan {
             pilot::start(engine, key.clone(), topic, live);
         }
         if landed == Landed::Changed {
-            self.tell_of_end(key, entry);
+            self.tell_of_end(key, entry.as_ref());
         }
+        engine.let_fall([order.previous, entry]);
     }
 
     /// Back to the schedule, or out of the cache.
@@ -209,21 +210,23 @@ impl<S: FetchMany> Flight<S> {
     ) {
         let engine = &self.engine;
         let turn = entry.standing().turn();
-        if landed == Landed::Dropped && turn != Turn::Flying {
+        if landed == Landed::Dropped && !matches!(turn, Turn::Flying | Turn::Gone) {
             // What was said about its predecessor does not end it, or hold it up.
             aftermath.forgotten(engine.troubles.remove_if(key, |_| true));
         }
         // One that is new came while its predecessor was in flight: nobody else gives it a place.
-        let back = matches!(turn, Turn::Flying | Turn::Waiting | Turn::New);
-        if back && seat(engine, &self.desk, key, entry, facts) {
-            engine.forget(key, shard, Removal::Deleted, aftermath);
-            return;
-        }
+        let back = matches!(turn, Turn::Flying | Turn::Waiting | Turn::New)
+            // Or else its row could stay behind when the cache is closed.
+            && !engine.tasks.is_closing();
         // What is terminal is not asked about when its upstream is back.
         let alive = !entry.standing().is_terminal();
         let failing = |trouble: Trouble<S::Error>| trouble.failing().is_some();
         let failed = alive && engine.trouble(key).is_some_and(failing);
-        self.desk.schedule().note_outcome(key, failed);
+        if !back {
+            self.desk.schedule().note_outcome(key, failed);
+        } else if seat(engine, &self.desk, key, entry, &Facts { failed, ..*facts }) {
+            engine.forget(key, shard, Removal::Deleted, aftermath);
+        }
     }
 
     /// Ends the slot, if nobody else flies the key. Whoever came meanwhile and needs more than this batch
@@ -248,7 +251,7 @@ impl<S: FetchMany> Flight<S> {
     }
 
     /// Tells the source if this was the end of the key.
-    fn tell_of_end(&self, key: &S::Key, entry: Option<Entry<S::Value>>) {
+    fn tell_of_end(&self, key: &S::Key, entry: Option<&Entry<S::Value>>) {
         let Some(entry) = entry.filter(|entry| entry.standing().is_terminal()) else { return };
         if self.plan.tracks {
             self.desk.note_ended(key);

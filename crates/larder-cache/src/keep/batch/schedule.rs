@@ -4,6 +4,9 @@
 //! a bucket is read from its end, row after row, and no key is looked up. Which row of a key counts, its
 //! entry says: see [`Ticket`]. So a row is never searched for, to be moved or removed: it becomes stale,
 //! and is dropped when it comes up.
+//!
+//! With each row lies the key's entry, so that one that comes up need not be looked up: in a large cache
+//! that costs more than all the rest. Whoever takes rows out drops them outside of every lock.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::hash::Hash;
@@ -14,17 +17,17 @@ use crate::standing::Ticket;
 
 /// Due keys, stale rows among them: at most two rows for each live key, and [`SLACK`] more.
 #[derive(Debug)]
-pub(crate) struct Schedule<K> {
+pub(crate) struct Schedule<K, E> {
     /// By the end of the bucket, in milliseconds.
-    calendar: BTreeMap<u64, Vec<Row<K>>>,
+    calendar: BTreeMap<u64, Vec<Row<K, E>>>,
     /// Milliseconds in a bucket; a power of two.
     width: u64,
     /// Keys that are to leave, in the same way: that waits for no batch.
-    leaving: BTreeMap<u64, Vec<Row<K>>>,
+    leaving: BTreeMap<u64, Vec<Row<K, E>>>,
     /// New keys that are to be fetched at once, in the order of their coming.
-    first: VecDeque<Row<K>>,
+    first: VecDeque<Row<K, E>>,
     /// Batches that are due and have not begun.
-    planned: [VecDeque<Vec<Row<K>>>; 2],
+    planned: [VecDeque<Vec<Row<K, E>>>; 2],
     /// Since when the first of those has been due.
     planned_since: Time,
     rows: usize,
@@ -40,9 +43,11 @@ pub(crate) struct Schedule<K> {
 
 /// A key's place in the schedule, if the key's entry has the same ticket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Row<K> {
+pub(crate) struct Row<K, E> {
     pub(crate) key: K,
     pub(crate) ticket: Ticket,
+    /// The key's entry as the row was made. If that has this ticket, it need not be looked up.
+    pub(crate) entry: E,
 }
 
 /// Where a row lies.
@@ -81,7 +86,7 @@ impl Lane {
     }
 }
 
-impl<K: Hash + Eq + Clone> Schedule<K> {
+impl<K: Hash + Eq + Clone, E> Schedule<K, E> {
     /// For keys that are refreshed `every` so often.
     pub(crate) fn new(every: Duration) -> Self {
         let width = (crate::clock::millis(every) / BUCKETS).clamp(1, WIDEST);
@@ -101,16 +106,16 @@ impl<K: Hash + Eq + Clone> Schedule<K> {
     }
 
     /// Puts a key's row where it is due at `at`, or up to a bucket later.
-    pub(crate) fn queue(&mut self, key: K, at: Time) -> Ticket {
-        let (end, row) = (self.end(at), self.row(key));
+    pub(crate) fn queue(&mut self, (key, entry): (K, E), at: Time) -> Ticket {
+        let (end, row) = (self.end(at), self.row(key, entry));
         let ticket = row.ticket;
         self.calendar.entry(end).or_default().push(row);
         ticket
     }
 
     /// Puts a key's row where it is to leave at `at`, or up to a bucket later.
-    pub(crate) fn queue_leaving(&mut self, key: K, at: Time) -> Ticket {
-        let (end, row) = (self.end(at), self.row(key));
+    pub(crate) fn queue_leaving(&mut self, (key, entry): (K, E), at: Time) -> Ticket {
+        let (end, row) = (self.end(at), self.row(key, entry));
         let ticket = row.ticket;
         self.leaving.entry(end).or_default().push(row);
         ticket
@@ -121,21 +126,21 @@ impl<K: Hash + Eq + Clone> Schedule<K> {
     }
 
     /// Puts a new key's row behind those of the others.
-    pub(crate) fn queue_first(&mut self, key: K) -> Ticket {
-        let row = self.row(key);
+    pub(crate) fn queue_first(&mut self, (key, entry): (K, E)) -> Ticket {
+        let row = self.row(key, entry);
         let ticket = row.ticket;
         self.first.push_back(row);
         ticket
     }
 
-    fn row(&mut self, key: K) -> Row<K> {
+    fn row(&mut self, key: K, entry: E) -> Row<K, E> {
         self.rows += 1;
         self.last_ticket = self.last_ticket.next();
-        Row { key, ticket: self.last_ticket }
+        Row { key, ticket: self.last_ticket, entry }
     }
 
     /// Takes up to `most` rows that are due, the longest overdue buckets first.
-    pub(crate) fn take(&mut self, lane: Lane, most: usize, now: Time) -> Vec<Row<K>> {
+    pub(crate) fn take(&mut self, lane: Lane, most: usize, now: Time) -> Vec<Row<K, E>> {
         let taken = match lane {
             Lane::First => self.first.drain(..most.min(self.first.len())).collect(),
             Lane::Refresh => take_due(&mut self.calendar, most, now),
@@ -145,7 +150,7 @@ impl<K: Hash + Eq + Clone> Schedule<K> {
     }
 
     /// Takes up to `most` rows of keys whose time to leave has come.
-    pub(crate) fn take_leaving(&mut self, most: usize, now: Time) -> Vec<Row<K>> {
+    pub(crate) fn take_leaving(&mut self, most: usize, now: Time) -> Vec<Row<K, E>> {
         let taken = take_due(&mut self.leaving, most, now);
         self.rows -= taken.len();
         taken
@@ -158,7 +163,7 @@ impl<K: Hash + Eq + Clone> Schedule<K> {
 
     /// Puts batches that were made of rows due `since` then where [`next_planned`](Self::next_planned)
     /// finds them.
-    pub(crate) fn plan(&mut self, lane: Lane, batches: Vec<Vec<Row<K>>>, since: Time) {
+    pub(crate) fn plan(&mut self, lane: Lane, batches: Vec<Vec<Row<K, E>>>, since: Time) {
         if lane == Lane::Refresh {
             self.planned_since = since;
         }
@@ -167,7 +172,7 @@ impl<K: Hash + Eq + Clone> Schedule<K> {
     }
 
     /// Takes the batch that was planned first.
-    pub(crate) fn next_planned(&mut self, lane: Lane) -> Option<Vec<Row<K>>> {
+    pub(crate) fn next_planned(&mut self, lane: Lane) -> Option<Vec<Row<K, E>>> {
         let batch = self.planned[lane as usize].pop_front()?;
         self.rows -= batch.len();
         Some(batch)
@@ -227,7 +232,7 @@ impl<K: Hash + Eq + Clone> Schedule<K> {
     }
 
     /// All rows, for a look at each of them; [`put_back`](Self::put_back) follows.
-    pub(crate) fn take_all(&mut self) -> (Vec<(Place, Row<K>)>, usize) {
+    pub(crate) fn take_all(&mut self) -> Vec<(Place, Row<K, E>)> {
         let first = std::mem::take(&mut self.first).into_iter().map(|row| (Place::First, row));
         let due = std::mem::take(&mut self.calendar).into_iter();
         let due =
@@ -237,13 +242,12 @@ impl<K: Hash + Eq + Clone> Schedule<K> {
             .flat_map(|(end, rows)| rows.into_iter().map(move |row| (Place::Leaving(end), row)));
         let all: Vec<_> = first.chain(due).chain(leaving).collect();
         self.rows -= all.len();
-        let before = all.len();
-        (all, before)
+        all
     }
 
-    /// Puts rows back where they were; the others were stale.
-    pub(crate) fn put_back(&mut self, kept: Vec<(Place, Row<K>)>, before: usize) {
-        self.stale -= isize::try_from(before - kept.len()).unwrap_or(isize::MAX);
+    /// Puts rows back where they were; so many others were stale.
+    pub(crate) fn put_back(&mut self, kept: Vec<(Place, Row<K, E>)>, stale: usize) {
+        self.stale -= isize::try_from(stale).unwrap_or(isize::MAX);
         self.rows += kept.len();
         for (place, row) in kept {
             match place {
@@ -252,6 +256,14 @@ impl<K: Hash + Eq + Clone> Schedule<K> {
                 Place::Leaving(end) => self.leaving.entry(end).or_default().push(row),
             }
         }
+    }
+
+    /// Empties it, for good.
+    pub(crate) fn clear(&mut self) -> Vec<Row<K, E>> {
+        let planned = std::mem::take(&mut self.planned).into_iter().flatten().flatten();
+        let queued = self.take_all();
+        self.rows = 0;
+        queued.into_iter().map(|(_, row)| row).chain(planned).collect()
     }
 
     /// Something about a key has changed.
@@ -285,7 +297,11 @@ impl<K: Hash + Eq + Clone> Schedule<K> {
 }
 
 /// The rows of the buckets that have ended, the longest overdue buckets first.
-fn take_due<K>(calendar: &mut BTreeMap<u64, Vec<Row<K>>>, most: usize, now: Time) -> Vec<Row<K>> {
+fn take_due<K, E>(
+    calendar: &mut BTreeMap<u64, Vec<Row<K, E>>>,
+    most: usize,
+    now: Time,
+) -> Vec<Row<K, E>> {
     let mut taken = Vec::new();
     while let Some(mut bucket) = calendar.first_entry()
         && *bucket.key() <= now.as_millis()
@@ -313,7 +329,7 @@ mod tests {
         Time::from_millis(millis)
     }
 
-    fn keys(rows: Vec<Row<&'static str>>) -> Vec<&'static str> {
+    fn keys(rows: Vec<Row<&'static str, ()>>) -> Vec<&'static str> {
         rows.into_iter().map(|row| row.key).collect()
     }
 
@@ -321,7 +337,7 @@ mod tests {
     fn only_what_is_due_is_taken_and_the_longest_overdue_first() {
         let mut schedule = Schedule::new(Duration::from_secs(1));
         for (key, due) in [("c", 30), ("a", 10), ("b", 20), ("d", 40)] {
-            schedule.queue(key, at(due));
+            schedule.queue((key, ()), at(due));
         }
         assert_eq!(keys(schedule.take(Lane::Refresh, 2, at(30))), ["a", "b"]);
         assert_eq!(keys(schedule.take(Lane::Refresh, 2, at(30))), ["c"]);
@@ -331,9 +347,9 @@ mod tests {
     #[test]
     fn new_keys_wait_apart_in_the_order_of_their_coming() {
         let mut schedule = Schedule::new(Duration::from_secs(1));
-        schedule.queue("old", at(6));
-        schedule.queue_first("x");
-        schedule.queue_first("y");
+        schedule.queue(("old", ()), at(6));
+        schedule.queue_first(("x", ()));
+        schedule.queue_first(("y", ()));
         assert_eq!(keys(schedule.take(Lane::First, 1, at(0))), ["x"]);
         assert!(schedule.take(Lane::Refresh, 9, at(4)).is_empty());
         assert_eq!(keys(schedule.take(Lane::First, 9, at(0))), ["y"]);
@@ -345,7 +361,7 @@ mod tests {
         for period in [1_u64, 500, 30_000, 3_600_000] {
             let mut schedule = Schedule::new(Duration::from_millis(period));
             let due = at(123_457);
-            schedule.queue("k", due);
+            schedule.queue(("k", ()), due);
             let late = schedule.next().unwrap().since(due);
             assert!(late <= Duration::from_millis(period / BUCKETS), "{late:?} of {period} ms");
         }
@@ -355,17 +371,17 @@ mod tests {
     fn stale_rows_are_counted_out_and_swept_when_they_are_many() {
         let mut schedule = Schedule::new(Duration::from_secs(1));
         for key in 0..1_000 {
-            schedule.queue(key, Time::from_millis(key));
+            schedule.queue((key, ()), Time::from_millis(key));
             schedule.strike();
         }
-        let ticket = schedule.queue(7, at(2_000));
+        let ticket = schedule.queue((7, ()), at(2_000));
         assert_eq!(schedule.len(), 1);
         assert!(schedule.is_littered(1));
-        let (mut all, before) = schedule.take_all();
-        all.retain(|(.., row)| row.ticket == ticket);
-        schedule.put_back(all, before);
+        let (kept, stale): (Vec<_>, Vec<_>) =
+            schedule.take_all().into_iter().partition(|(.., row)| row.ticket == ticket);
+        schedule.put_back(kept, stale.len());
         assert_eq!((schedule.len(), schedule.is_littered(1)), (1, false));
-        assert_eq!(schedule.take(Lane::Refresh, 9, at(2_000)), [Row { key: 7, ticket }]);
+        assert_eq!(schedule.take(Lane::Refresh, 9, at(2_000)), [Row { key: 7, ticket, entry: () }]);
         assert_eq!((schedule.rows, schedule.stale), (0, 0));
     }
 
@@ -383,7 +399,7 @@ mod tests {
                 match step {
                     0 => {
                         let due = now + moment;
-                        let ticket = schedule.queue(key, at(due));
+                        let ticket = schedule.queue((key, ()), at(due));
                         if reference.insert(key, (ticket, due)).is_some() {
                             schedule.strike();
                         }

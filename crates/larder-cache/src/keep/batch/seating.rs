@@ -18,6 +18,8 @@ use crate::standing::Turn;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts {
     pub(crate) landed: bool,
+    /// What has landed was a failure.
+    pub(crate) failed: bool,
     pub(crate) due: Time,
     pub(crate) tick: Time,
     pub(crate) first: bool,
@@ -27,7 +29,7 @@ pub(crate) struct Facts {
 /// Gives a key its place in the schedule; says whether it is to leave instead. The key's shard is locked.
 pub(crate) fn seat<S: Source>(
     engine: &Engine<S>,
-    desk: &Desk<S::Key>,
+    desk: &Desk<S::Key, S::Value>,
     key: &S::Key,
     entry: &Entry<S::Value>,
     facts: &Facts,
@@ -50,25 +52,42 @@ pub(crate) fn seat<S: Source>(
         return false;
     }
     let mut schedule = desk.schedule();
-    if matches!(turn, Turn::Queued(_)) {
+    if facts.landed || standing.is_terminal() {
+        // The last failure of what is terminal holds up nothing any more.
+        schedule.note_outcome(key, facts.failed && !standing.is_terminal());
+    }
+    let row = || (key.clone(), Entry::clone(entry));
+    let next = match place {
+        Berth::First => Turn::Queued(schedule.queue_first(row())),
+        Berth::At(at) => Turn::Queued(schedule.queue(row(), at)),
+        Berth::Leaves(at) => Turn::Queued(schedule.queue_leaving(row(), at)),
+        Berth::Same | Berth::Rest | Berth::Out => Turn::Resting,
+    };
+    // If it has left meanwhile, the new row is the one that does not count; whoever took it out strikes
+    // the old one.
+    let stale = if standing.set(next) { turn } else { next };
+    if matches!(stale, Turn::Queued(_)) {
         schedule.strike();
     }
-    if standing.is_terminal() {
-        // Its last failure holds up nothing any more.
-        schedule.note_outcome(key, false);
-    }
-    standing.set(match place {
-        Berth::First => Turn::Queued(schedule.queue_first(key.clone())),
-        Berth::At(at) => Turn::Queued(schedule.queue(key.clone(), at)),
-        Berth::Leaves(at) => Turn::Queued(schedule.queue_leaving(key.clone(), at)),
-        Berth::Same | Berth::Rest | Berth::Out => Turn::Resting,
-    });
     place == Berth::Out
 }
 
-/// Whether a row is the one that counts.
-pub(crate) fn is_turn_of<K, V>(row: &Row<K>, entry: &Entry<V>) -> bool {
-    entry.standing().turn() == Turn::Queued(row.ticket)
+/// A row of a source's schedule.
+pub(crate) type RowOf<S> = Row<<S as Source>::Key, Entry<<S as Source>::Value>>;
+
+/// The entry of the row's key, if the row is the one that counts. Only an entry that has come in place of
+/// another one since the row was made is looked up.
+pub(crate) fn entry_of<S: Source>(engine: &Engine<S>, row: &RowOf<S>) -> Option<Entry<S::Value>> {
+    if counts(row) {
+        return Some(Entry::clone(&row.entry));
+    }
+    let is_turn = |entry: &Entry<S::Value>| entry.standing().turn() == Turn::Queued(row.ticket);
+    engine.store.peek(&row.key).filter(is_turn)
+}
+
+/// Whether a row counts for the very entry that it was made for.
+pub(crate) fn counts<K, V>(row: &Row<K, Entry<V>>) -> bool {
+    row.entry.standing().turn() == Turn::Queued(row.ticket)
 }
 
 /// When a key with this value is due next: a period from now, and up to a sixteenth more. The source is
