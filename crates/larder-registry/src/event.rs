@@ -38,4 +38,7 @@ pub enum Event {
         /// The instance as it was last.
         instance: Arc<Instance>,
     },
+    /// The watch had broken off, and goes on from there: what was told holds, and what happened meanwhile
+    /// follows.
+    Resumed,
 }

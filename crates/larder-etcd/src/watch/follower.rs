@@ -66,6 +66,8 @@ struct Known {
     mute: u32,
     /// Whether it was listed this moment: etcd answers, and nothing is to be waited for.
     is_fresh: bool,
+    /// Whether it was told that the watch broke off, and not that it goes on.
+    is_cut: bool,
 }
 
 struct Open {
@@ -130,7 +132,10 @@ impl Follower {
         let mut events = vec![Event::Init];
         events.extend(holdings.instances().cloned().map(Event::InitApply));
         events.push(Event::InitDone { revision: revision.unsigned_abs() });
-        Ok((Known { holdings, next: revision + 1, cluster, mute: 0, is_fresh: true }, events))
+        Ok((
+            Known { holdings, next: revision + 1, cluster, mute: 0, is_fresh: true, is_cut: false },
+            events,
+        ))
     }
 
     async fn resume(&mut self, mut known: Known) -> Result<Vec<Event>, Error> {
@@ -153,6 +158,7 @@ impl Follower {
                 Ok(Vec::new())
             }
             Err(fault) => {
+                known.is_cut = true;
                 self.stage = Stage::Resume(known);
                 self.fail(fault.into())
             }
@@ -174,6 +180,7 @@ impl Follower {
             }
             Err(End::Broken(error)) => {
                 known.mute += 1;
+                known.is_cut = true;
                 if known.mute <= RESUMES_MAX {
                     self.stage = Stage::Resume(known);
                 }
@@ -223,6 +230,9 @@ impl Follower {
             known.mute = 0;
         }
         let mut events = Vec::new();
+        if answer.created && std::mem::take(&mut known.is_cut) {
+            events.push(Event::Resumed);
+        }
         for changes in answer.events.chunk_by(|one, other| revision(one) == revision(other)) {
             let at = changes.first().map_or(0, revision);
             // Never in one stream; and what was told is not told again.

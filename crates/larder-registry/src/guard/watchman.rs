@@ -89,6 +89,7 @@ impl Watchman {
                 Passed { events: vec![Event::Apply { revision, instance }], alarm: None }
             }
             Event::Delete { revision, instance } => self.take_deletion(revision, instance, now),
+            Event::Resumed => Passed { events: vec![Event::Resumed], alarm: None },
         }
     }
 

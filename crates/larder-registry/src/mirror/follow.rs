@@ -16,6 +16,9 @@ use crate::model::{Action, Instance, Key};
 const BACKOFF: Backoff =
     Backoff { free_failures: 0, base: Duration::from_millis(800), cap: Duration::from_secs(30) };
 
+/// A watch that held for so long was healthy: its end is a first failure, not one more.
+const HEALTHY_AFTER: Duration = Duration::from_secs(10);
+
 /// Instances of a listing that has not ended.
 type Aside = HashMap<Key, Arc<Instance>>;
 
@@ -31,8 +34,11 @@ pub(super) async fn run(shared: Arc<Shared>, behind: Arc<dyn Backend>) {
         };
         match opened {
             Ok(mut watch) => {
-                let spoke = follow(&shared, &mut *watch).await;
-                failures = if spoke { 0 } else { failures + 1 };
+                let since = shared.clock.now();
+                follow(&shared, &mut *watch).await;
+                // One that ends at once is a failure, whatever it said.
+                let healthy = shared.clock.now().since(since) >= HEALTHY_AFTER;
+                failures = if healthy { 1 } else { failures + 1 };
             }
             Err(error) => {
                 lose_contact(&shared, &error);
@@ -57,27 +63,24 @@ async fn closed(shared: &Shared) {
     let _ = progress.wait_for(|progress| progress.closed).await;
 }
 
-/// Follows one watch to its end; says whether it had something to say.
-async fn follow(shared: &Shared, watch: &mut dyn Watch) -> bool {
-    let (mut aside, mut spoke): (Option<Aside>, bool) = (None, false);
+/// Follows one watch to its end.
+async fn follow(shared: &Shared, watch: &mut dyn Watch) {
+    let mut aside: Option<Aside> = None;
     loop {
         // Cancel-safe: a dropped call of `next` loses no event.
         let event = tokio::select! {
             biased;
-            () = closed(shared) => return spoke,
+            () = closed(shared) => return,
             event = watch.next() => event,
         };
         match event {
             None => {
                 lose_contact(shared, &Error::Closed);
-                return spoke;
+                return;
             }
             // An error ends nothing: the watch goes on by itself, where it broke off or anew.
             Some(Err(error)) => lose_contact(shared, &error),
-            Some(Ok(event)) => {
-                spoke = true;
-                take(shared, &mut aside, event);
-            }
+            Some(Ok(event)) => take(shared, &mut aside, event),
         }
     }
 }
@@ -104,6 +107,10 @@ fn take(shared: &Shared, aside: &mut Option<Aside>, event: Event) {
             // Not under the lock: this is the only writer, and a listing may be long.
             let changes = relist(&mut now, listed, wall);
             install(shared, now, &changes);
+        }
+        Event::Resumed => {
+            let now = shared.state().catalog.aside();
+            install(shared, now, &[]);
         }
         Event::Apply { instance, .. } => change(shared, |now, wall| put(now, &instance, wall)),
         Event::Delete { instance, .. } => {

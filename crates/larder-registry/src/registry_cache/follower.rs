@@ -64,7 +64,7 @@ impl Follower {
                 }
                 self.settle(service, revision)
             }
-            (Event::Apply { .. } | Event::Delete { .. }, None) => Step::Nothing,
+            (Event::Apply { .. } | Event::Delete { .. } | Event::Resumed, None) => Step::Nothing,
             _ => Step::Disordered,
         }
     }
