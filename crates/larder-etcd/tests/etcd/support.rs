@@ -194,11 +194,12 @@ pub(crate) async fn register(backend: &Etcd, instance: Instance) -> Arc<Instance
     backend.register(instance).await.expect("a valid instance is accepted")
 }
 
-/// The next event, errors skipped.
+/// The next event; errors are skipped, and that it goes on after them.
 pub(crate) async fn next(watch: &mut dyn Watch) -> Event {
     let event = tokio::time::timeout(PATIENCE, async {
         loop {
             match watch.next().await.expect("the backend is open") {
+                Ok(Event::Resumed) => {}
                 Ok(event) => return event,
                 Err(error) => eprintln!("the watch says: {error}"),
             }
