@@ -1,4 +1,4 @@
-// go-micro's own etcd registry, told on standard input what to do and answering on standard output, one
+// go-micro's own registries, over etcd or multicast DNS, told on standard input what to do and answering on standard output, one
 // JSON object a line. See ../README.md.
 package main
 
@@ -41,13 +41,10 @@ type program struct {
 
 func main() {
 	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: go-micro HOST:PORT")
+		fmt.Fprintln(os.Stderr, "usage: go-micro HOST:PORT | mdns")
 		os.Exit(2)
 	}
-	p := &program{
-		registry: etcd.NewRegistry(registry.Addrs(os.Args[1]), registry.Timeout(5*time.Second)),
-		out:      json.NewEncoder(os.Stdout),
-	}
+	p := &program{registry: open(os.Args[1]), out: json.NewEncoder(os.Stdout)}
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -58,6 +55,14 @@ func main() {
 		}
 		p.say(p.do(q))
 	}
+}
+
+// open answers with the registry in the etcd at an address, or with go-micro's default one.
+func open(where string) registry.Registry {
+	if where == "mdns" {
+		return registry.NewRegistry()
+	}
+	return etcd.NewRegistry(registry.Addrs(where), registry.Timeout(5*time.Second))
 }
 
 func (p *program) do(q question) answer {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use larder_cache::Clock;
+use larder_micro::mapping;
 use larder_registry::catalog::Service;
 use larder_registry::model::{Action, Instance, Key, Name, Status};
 use larder_registry::registrar::rules;
@@ -15,7 +16,6 @@ use crate::api::{
 use crate::connection::Connection;
 use crate::holdings::{Stored, shown};
 use crate::keys::Place;
-use crate::mapping;
 use crate::options::{Options, OptionsError};
 use crate::store::{Listing, Located, Store};
 use crate::watch::EtcdWatch;

@@ -59,11 +59,11 @@ mod backend;
 mod connection;
 mod holdings;
 mod keys;
-pub mod mapping;
 mod options;
 mod spelling;
 mod store;
 mod watch;
 
 pub use backend::Etcd;
+pub use larder_micro::mapping;
 pub use options::{Credentials, Options, OptionsError};

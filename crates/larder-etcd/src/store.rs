@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use larder_cache::Clock;
+use larder_micro::mapping;
 use larder_registry::model::{Key, Name};
 use larder_registry::{Error, Phase};
 
@@ -16,7 +17,6 @@ use crate::api::{KeyValue, RangeRequest, Request, RequestOp, Response, TxnReques
 use crate::connection::{Connection, Fault};
 use crate::holdings::Stored;
 use crate::keys::{self, Keys, Parts, Place, Range};
-use crate::mapping;
 use crate::options::Options;
 use crate::spelling::Spellings;
 

@@ -1,6 +1,6 @@
 //! The parts of an instance that are carried along, as JSON: one form for each part of the model.
 //!
-//! The names are stored in etcd: renaming a field here loses what is stored there.
+//! The names are stored in registries: renaming a field here loses what is stored there.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

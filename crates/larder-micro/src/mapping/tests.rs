@@ -85,6 +85,29 @@ fn what_go_micro_has_no_field_for_is_one_pair_of_metadata() {
 }
 
 #[test]
+fn a_txt_record_of_go_micros_is_read_field_by_field() {
+    let theirs =
+        br#"{"Metadata":{"zone":"a"},"Service":"greeter","Version":"latest","Endpoints":null}"#;
+    let instance = decode_txt(theirs, "greeter-1", "[fe80::1]:80").expect("go-micro writes it");
+    assert_eq!(instance.key().to_string(), "greeter/greeter-1");
+    assert_eq!((instance.version.as_str(), instance.metadata["zone"].as_str()), ("latest", "a"));
+    assert_eq!(instance.address.ip.as_deref(), Some("fe80::1"));
+    let ours: Json =
+        serde_json::from_slice(&encode_txt(&instance, "[fe80::1]:80").expect("it has a form"))
+            .expect("it is JSON");
+    let same = json!({"Metadata": {"zone": "a"}, "Service": "greeter", "Version": "latest", "Endpoints": []});
+    assert_eq!(ours, same);
+}
+
+#[test]
+fn a_txt_record_without_a_version_is_given_go_micros_own() {
+    let json = encode_txt(&Instance::new("web", "1"), "").expect("it has a form");
+    let said: Json = serde_json::from_slice(&json).expect("it is JSON");
+    assert_eq!(said["Version"], NO_VERSION);
+    assert_eq!(decode_txt(&json, "1", "").expect("it was written here").version, "");
+}
+
+#[test]
 fn a_pair_of_that_name_which_is_not_larders_stays_the_users() {
     for theirs in ["", "mine", "[]", "{}", r#"{"a":1}"#, r#"{"status":"SLEEPY"}"#, r#"{"tags":7}"#]
     {
@@ -338,6 +361,17 @@ proptest! {
     fn an_instance_is_read_back_equal(instance in whole()) {
         let json = encode(&instance).expect("it has a form");
         prop_assert_eq!(decode(&json), Ok(instance));
+    }
+
+    #[test]
+    fn a_txt_record_is_read_back_equal(instance in whole(), address in text()) {
+        let json = encode_txt(&instance, &address).expect("it has a form");
+        prop_assert_eq!(decode_txt(&json, &instance.id, &address), Ok(instance));
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_of_txt_records_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = decode_txt(&bytes, "1", "");
     }
 
     #[test]

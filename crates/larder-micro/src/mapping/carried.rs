@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use larder_registry::model::{Action, Instance, Status};
+use larder_registry::model::{Action, Instance, Metadata, Status};
 use serde::{Deserialize, Serialize};
 
 use super::address;
@@ -64,6 +64,12 @@ pub(super) struct Carried {
     dirty_at: u64,
     #[serde(with = "words::action", skip_serializing_if = "is_default")]
     action: Option<Action>,
+    /// What the service says, where the record has no room for it.
+    #[serde(skip_serializing_if = "is_default")]
+    service_metadata: Metadata,
+    /// Whether the version in the record only stands for none.
+    #[serde(skip_serializing_if = "is_default")]
+    unversioned: bool,
     /// The user's own metadata that the pair hides.
     #[serde(skip_serializing_if = "is_default")]
     metadata: BTreeMap<String, String>,
@@ -95,8 +101,16 @@ impl Carried {
             updated_at: instance.updated_at,
             dirty_at: instance.dirty_at,
             action: instance.action,
+            service_metadata: Metadata::new(),
+            unversioned: false,
             metadata: shadowed.map(|value| (CARRIED.to_owned(), value)).into_iter().collect(),
         }
+    }
+
+    /// As well, what a TXT record has no room for: what the service says, and that it has no version.
+    pub(super) fn with_service(self, instance: &Instance) -> Self {
+        let service_metadata = instance.service_metadata.clone();
+        Self { service_metadata, unversioned: instance.version.is_empty(), ..self }
     }
 
     /// None if there is nothing to carry.
@@ -142,5 +156,11 @@ impl Carried {
         instance.updated_at = self.updated_at;
         instance.dirty_at = self.dirty_at;
         instance.action = self.action;
+        if !self.service_metadata.is_empty() {
+            instance.service_metadata = self.service_metadata;
+        }
+        if self.unversioned {
+            instance.version.clear();
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Between go-micro's JSON and [`Instance`], without loss in either direction.
 //!
-//! A value in etcd is one JSON `Service` of go-micro's with one node. Its fields and the model's:
+//! A value in etcd is one JSON `Service` of go-micro's with one node ([`encode`], [`decode`]); over
+//! multicast DNS it is a TXT record beside the node's name and address ([`encode_txt`],
+//! [`decode_txt`]). Their fields and the model's:
 //!
 //! | go-micro | [`Instance`] |
 //! | --- | --- |
@@ -12,19 +14,25 @@
 //! What go-micro has no field for goes into the node's metadata as one pair, [`CARRIED`], which its
 //! clients hand around unread; without anything to carry there is no pair.
 //!
-//! Pure. What other people write below the prefix can be anything: [`decode`] says what is wrong with
+//! A TXT record has no room for what the service says as a whole (`service_metadata`), and go-micro
+//! ignores one without a version: the first is carried as well, and in place of an empty version stands
+//! [`NO_VERSION`].
+//!
+//! Pure. What other people write can be anything: [`decode`] says what is wrong with
 //! it, and never panics.
 
 mod address;
 mod carried;
 mod forms;
 mod record;
+mod txt;
 
-use larder_registry::model::{Endpoint, Instance, Metadata, Value};
+use larder_registry::model::{Address, Endpoint, Instance, Metadata, Value};
 
 pub use carried::CARRIED;
 use carried::Carried;
 use record::{Node, Service};
+pub use txt::{NO_VERSION, decode_txt, encode_txt};
 
 /// How deep an endpoint's description of a type may nest. go-micro's own goes three deep.
 pub const VALUE_DEPTH_MAX: usize = 32;
@@ -33,7 +41,7 @@ pub const VALUE_DEPTH_MAX: usize = 32;
 /// and there is more to a request than the value.
 pub const VALUE_BYTES_MAX: usize = 1 << 20;
 
-/// Why an instance has no form in etcd.
+/// Why an instance has no form in go-micro's JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unfit {
@@ -50,7 +58,7 @@ pub enum Unfit {
     },
 }
 
-/// Why a value in etcd is no instance.
+/// Why what others wrote is no instance.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {
@@ -70,7 +78,7 @@ pub fn encode(instance: &Instance) -> Result<Vec<u8>, Unfit> {
     if !instance.endpoints.iter().all(is_shallow) {
         return Err(Unfit::TooDeep);
     }
-    let address = address::join(&instance.address);
+    let address = dialled(&instance.address);
     let mut metadata = instance.metadata.clone();
     let shadowed = metadata.shift_remove(CARRIED);
     if let Some(carried) = Carried::of(instance, &address, shadowed).to_text() {
@@ -114,6 +122,12 @@ pub fn decode(json: &[u8]) -> Result<Instance, Malformed> {
         carried.put_into(&mut instance);
     }
     Ok(instance)
+}
+
+/// What go-micro's clients dial: the address that needs no resolving, else the name; the port for plain
+/// traffic if it is on, else the one for TLS.
+pub fn dialled(address: &Address) -> String {
+    address::join(address)
 }
 
 /// What the metadata carry for Larder, and the metadata without it. A pair of that name which is not
