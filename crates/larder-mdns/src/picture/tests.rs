@@ -26,6 +26,7 @@ fn told(picture: &Picture, told: &mut Option<u64>) -> Vec<String> {
     let events = picture.events(*told, None);
     *told = Some(picture.revision());
     let short = events.into_iter().map(|event| match event {
+        Event::Resumed => "resumed".to_owned(),
         Event::InitApply(instance) => format!("={}", instance.id),
         Event::Apply { instance, .. } => format!("+{}", instance.id),
         Event::Delete { instance, .. } => format!("-{}", instance.id),

@@ -24,11 +24,13 @@ pub struct ServiceEvents {
     /// The state that was told; none before the first. No service is one without instances.
     told: Option<Shared>,
     ready: VecDeque<Event>,
+    /// Told after what is ready: it came beside that state.
+    trouble: Option<Error>,
 }
 
 impl ServiceEvents {
     pub(super) fn new(subscription: Subscription<Following>) -> Self {
-        Self { subscription, told: None, ready: VecDeque::new() }
+        Self { subscription, told: None, ready: VecDeque::new(), trouble: None }
     }
 
     async fn next_event(&mut self) -> Option<Result<Event, Error>> {
@@ -36,17 +38,23 @@ impl ServiceEvents {
             if let Some(event) = self.ready.pop_front() {
                 return Some(Ok(event));
             }
+            if let Some(error) = self.trouble.take() {
+                return Some(Err(error));
+            }
             // Cancel-safe: an update that was not returned comes again.
             let update = self.subscription.changed().await?;
             let error = update.error.map(|error| error_of(error, self.subscription.key()));
             match (update.value, error) {
-                (Some(value), None) => self.tell(Arc::clone(&value)),
                 (None, Some(Error::NotFound(_))) => {
                     let name = self.subscription.key().clone();
                     self.tell(Arc::new(Service::new(name, 0, [])));
                 }
-                (_, Some(error)) => return Some(Err(error)),
-                (None, None) => {}
+                (value, error) => {
+                    if let Some(value) = value {
+                        self.tell(Arc::clone(&value));
+                    }
+                    self.trouble = error;
+                }
             }
         }
     }

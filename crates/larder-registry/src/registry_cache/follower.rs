@@ -48,12 +48,15 @@ impl Follower {
                 Step::Nothing
             }
             (Event::InitDone { revision }, Some(aside)) => {
+                // As registrants write it, and not as it was asked for.
+                let name = aside.first().map_or(&self.name, |first| &first.service).clone();
                 // A listing is the truth, even if its revisions have begun again.
-                self.settle(Service::new(self.name.clone(), revision, aside), revision)
+                self.settle(Service::new(name, revision, aside), revision)
             }
             (Event::Apply { revision, instance }, None) if self.is_news(revision) => {
                 let service = self.state.clone();
-                let mut service = service.unwrap_or_else(|| Service::new(self.name.clone(), 0, []));
+                let mut service =
+                    service.unwrap_or_else(|| Service::new(instance.service.clone(), 0, []));
                 service.put(instance, revision);
                 self.settle(service, revision)
             }
@@ -67,6 +70,11 @@ impl Follower {
             (Event::Apply { .. } | Event::Delete { .. } | Event::Resumed, None) => Step::Nothing,
             _ => Step::Disordered,
         }
+    }
+
+    /// Whether a listing has begun and not ended.
+    pub(super) fn is_listing(&self) -> bool {
+        self.aside.is_some()
     }
 
     fn settle(&mut self, service: Service, revision: u64) -> Step {

@@ -62,6 +62,8 @@ impl Watch for Following {
         let mut follower = Follower::new(name.clone());
         while let Some(event) = watch.next().await {
             match follower.take(event?) {
+                // The half of a listing vouches for nothing yet: what is held goes on ageing.
+                Step::Nothing if follower.is_listing() => {}
                 Step::Nothing => feed.heard(),
                 Step::State(Some(service), revision) => {
                     feed.tell(Change::Whole(Fresh::new(Arc::new(service)).index(revision)));

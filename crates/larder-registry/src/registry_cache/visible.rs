@@ -15,14 +15,15 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 impl RegistryCache {
     /// Returns once the cache shows what was written to a service that it holds. One of which it only knows
-    /// that it was absent is asked for anew.
+    /// that it was absent is asked for anew; one that is stale stays, because the backend may write and yet
+    /// not be read.
     pub(super) async fn until_it_shows(
         &self,
         name: &Name,
         shows: impl Fn(Option<&Service>) -> bool,
     ) {
         let Some(held) = self.services.peek(name) else {
-            self.services.invalidate(name);
+            self.services.invalidate_absence(name);
             return;
         };
         if shows(Some(&held)) {
