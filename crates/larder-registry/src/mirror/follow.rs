@@ -10,7 +10,7 @@ use super::{Contact, Shared};
 use crate::backend::{Backend, Error, Watch};
 use crate::catalog::{Change, Snapshot};
 use crate::event::Event;
-use crate::model::{Action, Instance, Key};
+use crate::model::{Action, Instance, Key, Name};
 
 /// Between attempts to open the watch: 800 ms, doubling to 30 s, as Kubernetes' reflectors.
 const BACKOFF: Backoff =
@@ -21,6 +21,37 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 
 /// Instances of a listing that has not ended.
 type Aside = HashMap<Key, Arc<Instance>>;
+
+/// Of how many services the latest revision is remembered; beyond it they are all forgotten.
+const LATEST: usize = 100_000;
+
+/// What is known of one watch.
+#[derive(Debug, Default)]
+struct Heard {
+    aside: Option<Aside>,
+    /// That of the last listing.
+    listed: u64,
+    /// What was told of a service since then. Services come in any order; what is told of one in another
+    /// order than it happened is old news.
+    latest: HashMap<Name, u64>,
+}
+
+impl Heard {
+    /// Whether an event tells something that was not overtaken. A source that does not count is believed;
+    /// several changes of one step share a revision.
+    fn is_news(&mut self, instance: &Instance, revision: u64) -> bool {
+        if revision == 0 {
+            return true;
+        }
+        if self.latest.len() >= LATEST {
+            self.latest.clear();
+        }
+        let latest = self.latest.entry(instance.service.clone()).or_insert(self.listed);
+        let is_news = revision >= *latest;
+        *latest = revision.max(*latest);
+        is_news
+    }
+}
 
 /// Follows until the mirror is closed.
 pub(super) async fn run(shared: Arc<Shared>, behind: Arc<dyn Backend>) {
@@ -65,7 +96,7 @@ async fn closed(shared: &Shared) {
 
 /// Follows one watch to its end.
 async fn follow(shared: &Shared, watch: &mut dyn Watch) {
-    let mut aside: Option<Aside> = None;
+    let mut heard = Heard::default();
     loop {
         // Cancel-safe: a dropped call of `next` loses no event.
         let event = tokio::select! {
@@ -80,7 +111,7 @@ async fn follow(shared: &Shared, watch: &mut dyn Watch) {
             }
             // An error ends nothing: the watch goes on by itself, where it broke off or anew.
             Some(Err(error)) => lose_contact(shared, &error),
-            Some(Ok(event)) => take(shared, &mut aside, event),
+            Some(Ok(event)) => take(shared, &mut heard, event),
         }
     }
 }
@@ -93,16 +124,18 @@ fn lose_contact(shared: &Shared, error: &Error) {
     }
 }
 
-fn take(shared: &Shared, aside: &mut Option<Aside>, event: Event) {
+fn take(shared: &Shared, heard: &mut Heard, event: Event) {
     match event {
-        Event::Init => *aside = Some(Aside::new()),
+        Event::Init => heard.aside = Some(Aside::new()),
         Event::InitApply(instance) => {
-            if let Some(aside) = aside {
+            if let Some(aside) = &mut heard.aside {
                 aside.insert(instance.key(), instance);
             }
         }
-        Event::InitDone { .. } => {
-            let Some(listed) = aside.take() else { return };
+        Event::InitDone { revision } => {
+            let Some(listed) = heard.aside.take() else { return };
+            // A listing is the truth, even if its revisions have begun again.
+            *heard = Heard { listed: revision, ..Heard::default() };
             let (mut now, wall) = (shared.state().catalog.aside(), shared.clock.wall());
             // Not under the lock: this is the only writer, and a listing may be long.
             let changes = relist(&mut now, listed, wall);
@@ -112,10 +145,13 @@ fn take(shared: &Shared, aside: &mut Option<Aside>, event: Event) {
             let now = shared.state().catalog.aside();
             install(shared, now, &[]);
         }
-        Event::Apply { instance, .. } => change(shared, |now, wall| put(now, &instance, wall)),
-        Event::Delete { instance, .. } => {
+        Event::Apply { revision, instance } if heard.is_news(&instance, revision) => {
+            change(shared, |now, wall| put(now, &instance, wall));
+        }
+        Event::Delete { revision, instance } if heard.is_news(&instance, revision) => {
             change(shared, |now, wall| remove(now, &instance.key(), wall));
         }
+        Event::Apply { .. } | Event::Delete { .. } => {}
     }
 }
 

@@ -226,7 +226,6 @@ async fn what_comes_twice_is_told_once_and_services_may_come_in_any_order() {
 }
 
 #[tokio::test(start_paused = true)]
-#[ignore = "a mirror does not look at revisions: it trusts the watch to tell everything in order"]
 async fn a_late_creation_brings_no_deleted_instance_back() {
     let registry = registry_of(&["a", "b"]).await;
     let mirror = ready(&registry).await;
