@@ -228,6 +228,21 @@ impl<S: Source> Cache<S> {
         was_there
     }
 
+    /// Forgets that there is no such thing as `key`, as [`invalidate`](Self::invalidate) does, and leaves a
+    /// value alone, fresh or stale; says whether there was none. For whoever knows that something has come
+    /// into being, and not what: while the source fails, a stale value is all that there is.
+    pub fn invalidate_absence(&self, key: &S::Key) -> bool {
+        let mut aftermath = Aftermath::new();
+        let mut shard = self.engine.slots.shard(key);
+        let is_absent = !self.engine.store.contains(key);
+        if is_absent {
+            self.engine.forget(key, &mut shard, Removal::Invalidated, &mut aftermath);
+        }
+        drop(shard);
+        aftermath.settle(&self.engine);
+        is_absent
+    }
+
     /// Forgets the values of all keys that `chosen` picks, as [`invalidate`](Self::invalidate) does for
     /// one; says how many there were. It looks at every key; `chosen` runs outside of every lock.
     pub fn invalidate_where(&self, chosen: impl Fn(&S::Key) -> bool) -> usize {

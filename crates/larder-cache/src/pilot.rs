@@ -45,6 +45,8 @@ pub(crate) struct Pilot<S: Source> {
     pub(crate) relist_at: Option<Time>,
     /// How often in a row it did that.
     pub(crate) refusals: u32,
+    /// What it does is the probe of an upstream that is down.
+    probes: bool,
 }
 
 /// What a pilot does next, and what it needs for that.
@@ -83,6 +85,7 @@ pub(crate) fn start<S: Source>(
         landed_at: Time::ZERO,
         relist_at: None,
         refusals: 0,
+        probes: false,
     };
     engine.tasks.run(live, pilot.fly());
 }
@@ -148,6 +151,7 @@ impl<S: Source> Pilot<S> {
             // Another key's fetch has just become the probe.
             return self.plan_in(shard, aftermath);
         }
+        self.probes = next.asks() && engine.upstream.is_down();
         self.count(slot, trouble.as_ref(), next == Next::Park);
         let previous = value.previous;
         match next {
@@ -362,6 +366,11 @@ impl<S: Source> Pilot<S> {
         let mut shard = engine.slots.shard(&self.key);
         if let Some(slot) = shard.get_mut(&self.key) {
             slot.rounds.abandon();
+        }
+        if std::mem::take(&mut self.probes) {
+            // Whoever asks gets the turn of what they cut. Or else readers who ask while a stream opens
+            // would end each probe, be refused for its sake, and never see the upstream come back.
+            engine.upstream.leave(engine.clock.now());
         }
         self.disconnect(&mut aftermath);
         let step = self.plan_in(&mut shard, &mut aftermath);

@@ -85,6 +85,13 @@ impl Upstream {
         lock(&self.0.health).enter(now)
     }
 
+    /// Gives back the turn of a probe that was given up before it came to anything.
+    pub(crate) fn leave(&self, now: Time) {
+        if !self.is_well() {
+            lock(&self.0.health).leave(now);
+        }
+    }
+
     pub(crate) fn succeeded(&self, now: Time) -> Wakers {
         if self.is_well() {
             return Wakers::default();
@@ -138,6 +145,12 @@ impl Health {
         Ok(())
     }
 
+    fn leave(&mut self, now: Time) {
+        if self.down_since.is_some() {
+            self.next_probe = self.next_probe.min(now);
+        }
+    }
+
     /// Says whether it was down until now.
     fn succeeded(&mut self) -> bool {
         self.failures = 0;
@@ -171,6 +184,17 @@ mod tests {
         assert_eq!(health.enter(at(4)), Err(at(1_003)));
         assert_eq!(health.enter(at(1_003)), Ok(()), "the probe");
         assert_eq!(health.enter(at(1_004)), Err(at(2_003)), "and nobody else");
+    }
+
+    #[test]
+    fn a_probe_that_is_given_up_leaves_its_turn_to_the_next() {
+        let mut health = Health::default();
+        (0..3).for_each(|now| health.failed(at(now)));
+        assert_eq!(health.enter(at(1_002)), Ok(()));
+        assert_eq!(health.enter(at(1_010)), Err(at(2_002)));
+        health.leave(at(1_010));
+        assert_eq!(health.enter(at(1_010)), Ok(()));
+        assert_eq!(health.enter(at(1_010)), Err(at(2_010)), "one turn, and not two");
     }
 
     #[test]

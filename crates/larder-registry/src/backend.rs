@@ -1,9 +1,10 @@
 //! What a registry system must be able to do: the trait that every backend implements.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::catalog::{Change, Service, Snapshot};
 use crate::event::Event;
@@ -98,10 +99,26 @@ pub trait View: Debug + Send + Sync {
     /// Calls `observer` for every change from now on, as long as somebody else keeps it alive.
     fn observe(&self, observer: Weak<dyn Observer>);
 
+    /// Whether this is a copy of another registry, and how good it is; nothing by default.
+    fn copy(&self) -> Option<Copied> {
+        None
+    }
+
     /// What ended by itself so far; nothing by default, for a registry where nothing does.
     fn tally(&self) -> Tally {
         Tally::default()
     }
+}
+
+/// How good a copy of a registry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copied {
+    /// Nothing has been read yet: nobody can be told anything.
+    Nothing,
+    /// It follows what changes.
+    Connected,
+    /// It was right this long ago; since then the registry has not been heard of.
+    Stale(Duration),
 }
 
 /// How often something happened because of the time that passed.
@@ -133,7 +150,8 @@ pub trait Watch: Debug + Send {
     /// The next event; none once the backend is closed.
     ///
     /// Safe to cancel: a dropped call loses no event. An error ends nothing: calling again goes on,
-    /// with a new listing.
+    /// where the watch broke off if the source still knows what happened since, else with a new
+    /// listing.
     fn next(&mut self) -> BoxFuture<'_, Option<Result<Event, Error>>>;
 }
 
@@ -172,7 +190,8 @@ pub enum Reporter {
     Prober(Probe),
 }
 
-/// Why a backend could not do what it was asked. Nothing was changed.
+/// Why a backend could not do what it was asked. Nothing was changed, but where a variant says
+/// otherwise.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -192,7 +211,63 @@ pub enum Error {
         /// How many it may hold.
         limit: usize,
     },
+    /// The system behind the backend did not answer, or not in time. Of a write nobody knows whether
+    /// it was done; every write of a backend may be repeated. Try again, after a pause that grows.
+    #[error("the registry behind did not answer while {phase}: {reason}; try again")]
+    Unavailable {
+        /// What was being done.
+        phase: Phase,
+        /// What went wrong, for people.
+        reason: String,
+    },
+    /// The system behind the backend refuses these credentials, or what they are used for. Not
+    /// retried: correct the credentials, or what they may do.
+    #[error("the registry behind refuses the credentials while {phase}: {reason}")]
+    Denied {
+        /// What was being done.
+        phase: Phase,
+        /// What went wrong, for people.
+        reason: String,
+    },
+    /// Others changed the instance at the same moment, each time that it was tried. Try again.
+    #[error("{0} was changed by others at the same moment: try again")]
+    Contended(Key),
+    /// The system behind the backend has no form for such an instance. Not retried: the text says what
+    /// to change.
+    #[error("the registry behind cannot hold it: {0}")]
+    Invalid(String),
     /// The backend was closed. Not retried.
     #[error("the registry is shutting down")]
     Closed,
+}
+
+/// What a backend was doing when the system behind it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Presenting its credentials.
+    Login,
+    /// Reading a service or an instance.
+    Read,
+    /// Listing everything.
+    List,
+    /// Registering, deregistering or overriding.
+    Write,
+    /// Renewing a lease.
+    Renew,
+    /// Following what changes.
+    Watch,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Login => "logging in",
+            Self::Read => "reading",
+            Self::List => "listing",
+            Self::Write => "writing",
+            Self::Renew => "renewing a lease",
+            Self::Watch => "watching",
+        })
+    }
 }

@@ -4,7 +4,9 @@
 //! because the maps share structure with the catalog that they were taken from; a change costs the
 //! logarithm of the registry's size.
 
+mod indexes;
 mod log;
+mod queries;
 mod snapshot;
 
 use std::sync::Arc;
@@ -83,6 +85,19 @@ impl Catalog {
     /// far.
     pub fn changes_at_or_after(&self, wall: u64) -> Option<impl Iterator<Item = &Change>> {
         self.log.at_or_after(wall)
+    }
+
+    /// A copy to be changed aside, and put in place of this one by [`replace`](Self::replace).
+    pub(crate) fn aside(&self) -> Snapshot {
+        self.now.clone()
+    }
+
+    /// Takes over a state that was made [aside](Self::aside), and the changes that led to it.
+    pub(crate) fn replace(&mut self, now: Snapshot, changes: &[Change]) {
+        self.now = now;
+        for change in changes {
+            self.log.push(change.clone());
+        }
     }
 
     fn record(

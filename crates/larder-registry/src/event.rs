@@ -10,6 +10,9 @@ use crate::model::Instance;
 /// `Apply` and `Delete`. A consumer that fell too far behind, or whose source was interrupted, gets a
 /// new `Init`: it must build the new state aside and put it in place at `InitDone`, so that nobody sees
 /// half a list.
+///
+/// Revisions never fall in a watch that its source did not interrupt. Several changes share one where
+/// the source made them in one step, such as an etcd transaction.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A listing begins: start an empty state aside.
@@ -35,4 +38,7 @@ pub enum Event {
         /// The instance as it was last.
         instance: Arc<Instance>,
     },
+    /// The watch had broken off, and goes on from there: what was told holds, and what happened meanwhile
+    /// follows.
+    Resumed,
 }

@@ -13,14 +13,23 @@ pub mod catalog;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod event;
+pub mod guard;
 pub mod lease;
+mod log_watch;
 pub mod memory;
+pub mod mirror;
 pub mod model;
 pub mod registrar;
+pub mod registry_cache;
+pub mod selector;
 
 pub use backend::{
-    Backend, BoxFuture, Error, Observer, OverrideChange, Registry, Report, Reporter, Tally, View,
-    Watch,
+    Backend, BoxFuture, Copied, Error, Observer, OverrideChange, Phase, Registry, Report, Reporter,
+    Tally, View, Watch,
 };
 pub use event::Event;
+pub use guard::Guarded;
 pub use memory::Memory;
+pub use mirror::Mirror;
+pub use registry_cache::RegistryCache;
+pub use selector::Selector;

@@ -1,12 +1,9 @@
 //! The registry in memory: the embedded default, and what tests use in place of a fake.
 //!
 //! A thin shell around [`Registrar`]: it adds a lock, the clock, a task that does what is due,
-//! and watches. A watch keeps no queue of its own: it remembers the last revision that it told and
-//! reads on from the catalog's log, so that a slow consumer costs nobody anything. One that falls
-//! behind the log gets a new listing.
+//! and watches.
 
 mod expiry;
-mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -19,6 +16,7 @@ use crate::backend::{
     Backend, BoxFuture, Error, Observer, OverrideChange, Report, Tally, View, Watch,
 };
 use crate::catalog::{Catalog, Change, Service, Snapshot};
+use crate::log_watch::{Held, LogWatch, Progress};
 use crate::model::{CheckKey, Instance, Key, Name};
 use crate::registrar::{Moment, Outcome, Registrar};
 
@@ -75,12 +73,6 @@ struct Shared {
 struct State {
     registrar: Registrar,
     observers: Vec<Weak<dyn Observer>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Progress {
-    revision: u64,
-    closed: bool,
 }
 
 impl Memory {
@@ -159,6 +151,19 @@ impl Shared {
     }
 }
 
+impl Held for Shared {
+    fn progress(&self) -> progress::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    fn read(&self, told: Option<u64>) -> Option<(Snapshot, Option<Vec<Change>>)> {
+        let state = self.state();
+        let catalog = state.registrar.catalog();
+        let changes = told.and_then(|told| catalog.changes_since(told));
+        Some((catalog.snapshot(), changes.map(|changes| changes.cloned().collect())))
+    }
+}
+
 impl Backend for Memory {
     fn kind(&self) -> &'static str {
         "memory"
@@ -218,7 +223,7 @@ impl Backend for Memory {
         if self.shared.is_closed() {
             return ready(Err(Error::Closed));
         }
-        ready(Ok(Box::new(watch::LogWatch::new(self.shared.clone(), service))))
+        ready(Ok(Box::new(LogWatch::new(self.shared.clone(), service))))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

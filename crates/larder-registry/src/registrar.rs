@@ -7,6 +7,7 @@
 
 mod checks;
 mod expiry;
+pub mod rules;
 mod status;
 
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use larder_cache::Time;
 use crate::backend::{Error, OverrideChange, Report, Tally};
 use crate::catalog::{Catalog, Change};
 use crate::lease::Leases;
-use crate::model::{Action, CheckKey, Instance, Key, Status, cut_output};
+use crate::model::{Action, CheckKey, Instance, Key, cut_output};
 use checks::Checks;
 
 pub use expiry::{Cause, Expired};
@@ -75,16 +76,16 @@ impl Registrar {
         if before.is_none() && self.catalog.len() >= self.max_instances {
             return Err(Error::Full { limit: self.max_instances });
         }
-        if let Some(held) = before.as_ref().filter(|held| is_outdated(&instance, held)) {
+        if let Some(held) = before.as_ref().filter(|held| rules::is_outdated(&instance, held)) {
             self.leases.renew(&key, at.now, at.wall);
             return Ok(Outcome { instance: held.clone(), change: None });
         }
-        let instance = settle(instance, before.as_deref(), at.wall);
+        let instance = rules::settle(instance, before.as_deref(), at.wall);
         match instance.lease {
             Some(lease) => self.leases.grant(key, secs(lease.duration_secs), at.now, at.wall),
             None => self.leases.end(&key),
         }
-        if let Some(held) = before.as_ref().filter(|held| says_the_same(held, &instance)) {
+        if let Some(held) = before.as_ref().filter(|held| rules::says_the_same(held, &instance)) {
             return Ok(Outcome { instance: held.clone(), change: None });
         }
         self.checks.registered(before.as_deref(), &instance, at.now);
@@ -99,14 +100,9 @@ impl Registrar {
         at: Moment,
     ) -> Result<Arc<Instance>, Error> {
         let held = self.held(key)?.clone();
-        // Eureka: an instance whose status nobody knows is told to register again.
-        if held.status == Status::Unknown {
-            return Err(Error::NotFound(key.to_string()));
-        }
+        rules::may_renew(&held)?;
         self.leases.renew(key, at.now, at.wall);
-        if dirty_at.is_some_and(|dirty_at| dirty_at > held.dirty_at) {
-            return Err(Error::Outdated(key.clone()));
-        }
+        rules::is_up_to_date(&held, dirty_at)?;
         Ok(held)
     }
 
@@ -138,14 +134,9 @@ impl Registrar {
     ) -> Result<Outcome, Error> {
         let held = self.held(key)?.clone();
         self.leases.renew(key, at.now, at.wall);
-        let Some((status, status_override)) = status::after_override(&held, change) else {
+        let Some(instance) = rules::overridden(&held, change, at.wall) else {
             return Ok(Outcome { instance: held, change: None });
         };
-        let mut instance = Instance::clone(&held);
-        instance.status = status;
-        instance.status_override = status_override;
-        instance.dirty_at = instance.dirty_at.max(change.dirty_at.unwrap_or(0));
-        note_first_up(&mut instance, at.wall);
         Ok(Self::outcome(self.catalog.put(instance, Action::Modified, at.wall)))
     }
 
@@ -173,7 +164,7 @@ impl Registrar {
             self.checks.schedule(key.clone(), check, at.now);
         }
         self.checks.forget_output(key);
-        note_first_up(&mut instance, at.wall);
+        rules::note_first_up(&mut instance, at.wall);
         self.catalog.put(instance, Action::Modified, at.wall)
     }
 
@@ -191,54 +182,6 @@ impl Registrar {
     fn outcome(change: Change) -> Outcome {
         Outcome { instance: change.instance.clone(), change: Some(change) }
     }
-}
-
-/// Whether a registration tells of an earlier time than what is held. One that does not say when it
-/// changed is believed.
-fn is_outdated(instance: &Instance, held: &Instance) -> bool {
-    instance.dirty_at != 0 && instance.dirty_at < held.dirty_at
-}
-
-/// Fills in what the registry owns: the status, the override, the lease's times, and what its checks
-/// have said.
-fn settle(mut instance: Instance, before: Option<&Instance>, wall: u64) -> Instance {
-    let said = instance.status_override.filter(|status| *status != Status::Unknown);
-    instance.status_override = before.and_then(|before| before.status_override).or(said);
-    instance.status = status::on_registration(
-        instance.status,
-        instance.status_override,
-        before.map(|before| before.status),
-    );
-    checks::settle(&mut instance, before);
-    if let Some(lease) = &mut instance.lease {
-        let held = before.and_then(|before| before.lease);
-        lease.registered_at = wall;
-        lease.renewed_at = wall;
-        lease.evicted_at = 0;
-        lease.up_since = held.map_or(0, |held| held.up_since);
-    }
-    note_first_up(&mut instance, wall);
-    instance
-}
-
-fn note_first_up(instance: &mut Instance, wall: u64) {
-    let up = instance.effective_status() == Status::Up;
-    if let Some(lease) = instance.lease.as_mut().filter(|lease| up && lease.up_since == 0) {
-        lease.up_since = wall;
-    }
-}
-
-/// Whether a registration repeats what is held: then it is a renewal, and nobody is told.
-fn says_the_same(held: &Instance, instance: &Instance) -> bool {
-    let times = |lease: &Instance| lease.lease.map(|lease| (lease.registered_at, lease.renewed_at));
-    let mut repeated = instance.clone();
-    repeated.updated_at = held.updated_at;
-    repeated.action = held.action;
-    if let Some((lease, (registered_at, renewed_at))) = repeated.lease.as_mut().zip(times(held)) {
-        lease.registered_at = registered_at;
-        lease.renewed_at = renewed_at;
-    }
-    repeated == *held
 }
 
 fn secs(secs: u32) -> Duration {

@@ -8,7 +8,7 @@ use axum::{Router, middleware};
 use larder_cache::{Clock, Ticker};
 use larder_eureka::response_cache::{self, ResponseCache};
 use larder_eureka::server::Eureka;
-use larder_registry::{Memory, Registry, memory};
+use larder_registry::Registry;
 use prometheus_client::registry::Registry as Metrics;
 use tokio::task::JoinSet;
 
@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::listen::{self, Connections, Listener, Service};
 use crate::metrics::{self, Parts, Requests};
 use crate::shutdown::Stop;
-use crate::{admin, api, guard};
+use crate::{admin, api, guard, upstream};
 
 /// Larder, listening: everything is wired, and nothing is served until [`run`](Self::run).
 #[derive(Debug)]
@@ -43,6 +43,9 @@ pub enum BuildError {
         /// Why not.
         reason: io::Error,
     },
+    /// The registry behind cannot be used as it is configured.
+    #[error("upstream.url: {0}")]
+    Upstream(#[from] larder_etcd::OptionsError),
     /// An option of a cache is out of its range.
     #[error(transparent)]
     Cache(#[from] larder_cache::OutOfRange),
@@ -67,13 +70,7 @@ impl Server {
         let listeners = bind(&config.listen).await?;
         let clock = Clock::running();
         let ticker = Ticker::start(clock.clone(), Ticker::PERIOD);
-        let registry: Arc<dyn Registry> = Arc::new(Memory::start(
-            memory::Options {
-                max_instances: config.registry.max_instances,
-                log_len: config.registry.log_len,
-            },
-            clock.clone(),
-        ));
+        let upstream::Opened { registry, guard } = upstream::open(&config, &clock)?;
         let options = response_cache::Options {
             read_only_tier: config.eureka.read_only_tier,
             capacity: config.eureka.cache_bytes,
@@ -90,8 +87,10 @@ impl Server {
             responses: responses.clone(),
             checks: checks.clone(),
             connections: connections.clone(),
+            guard: guard.clone(),
         };
         let api = api::router(registry.clone(), clock.clone(), stop.listener());
+        let api = api.merge(upstream::confirmation(guard));
         let eureka = Eureka::new(registry.clone(), responses.clone(), clock);
         let router = router(&config, parts, api, eureka, &stop);
         let limits = config.limits;
@@ -141,10 +140,12 @@ fn router(config: &Config, parts: Parts, api: Router, eureka: Eureka, stop: &Sto
     let help = "Requests answered, by surface, method and status";
     measured.register("larder_http_requests", help, requests.clone());
     parts.checks.figures().register(&mut measured);
+    let registry = parts.registry.clone();
     measured.register_collector(Box::new(parts));
     let routes = admin::router(measured, stop.listener())
         .merge(api)
         .fallback_service(larder_eureka::server::router(Arc::new(eureka)));
+    let routes = routes.layer(middleware::from_fn_with_state(registry, upstream::show_age));
     // The last layer is the outermost: a request is counted whatever becomes of it.
     guard::around(routes, &config.limits)
         .layer(middleware::from_fn_with_state(requests, metrics::count))

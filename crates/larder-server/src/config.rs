@@ -7,6 +7,7 @@
 
 mod keys;
 mod layers;
+mod upstream;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::checks::allow::Allow;
 
 pub use keys::KEYS;
 pub use layers::{Layers, Mistake, Mistakes};
+pub use upstream::{Address, Guard, Secret, Upstream};
 
 /// What can be set, grouped as the crates are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[registry]`
     pub registry: Registry,
+    /// `[upstream]`
+    pub upstream: Upstream,
     /// `[eureka]`
     pub eureka: Eureka,
     /// `[checks]`
@@ -125,6 +129,7 @@ impl Default for Config {
                 shutdown: Duration::from_secs(10),
             },
             registry: Registry { max_instances: 100_000, log_len: 65_536 },
+            upstream: Upstream::default(),
             eureka: Eureka { read_only_tier: ReadOnlyTier::Push, cache_bytes: 256 << 20 },
             checks: Checks { allow: Allow::default(), workers: 256, limit: 10_000 },
             log: Log { filter: "info".to_owned(), json: false },

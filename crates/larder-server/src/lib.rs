@@ -13,6 +13,7 @@ mod listen;
 pub mod logs;
 mod metrics;
 mod shutdown;
+mod upstream;
 
 pub use build::{BuildError, Server};
 pub use checks::allow::{Allow, Pattern};

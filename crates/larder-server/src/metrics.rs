@@ -8,8 +8,9 @@ use axum::middleware::Next;
 use axum::response::Response;
 use larder_cache::Stats;
 use larder_eureka::response_cache::ResponseCache;
-use larder_registry::Registry;
+use larder_registry::backend::Copied;
 use larder_registry::model::{Health, Status};
+use larder_registry::{Guarded, Registry};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -67,6 +68,7 @@ pub(crate) struct Parts {
     pub(crate) responses: Arc<ResponseCache>,
     pub(crate) checks: Arc<Checks>,
     pub(crate) connections: Arc<Connections>,
+    pub(crate) guard: Option<Arc<Guarded>>,
 }
 
 impl fmt::Debug for Parts {
@@ -79,6 +81,7 @@ impl Collector for Parts {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         gauge(&mut encoder, "larder_connections", "Open connections", self.connections.open())?;
         self.encode_registry(&mut encoder)?;
+        self.encode_upstream(&mut encoder)?;
         self.encode_expired(&mut encoder)?;
         self.encode_checks(&mut encoder)?;
         let read_write = ("read-write", Some(self.responses.read_write_stats()));
@@ -113,6 +116,20 @@ impl Parts {
             count.encode(family.encode_family(&[("health", health.as_str())])?)?;
         }
         Ok(())
+    }
+
+    /// Of a registry behind, if there is one.
+    fn encode_upstream(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(copied) = self.registry.copy() else { return Ok(()) };
+        let connected = u64::from(copied == Copied::Connected);
+        let help = "Whether the registry behind is followed";
+        gauge(encoder, "larder_upstream_connected", help, connected)?;
+        let age = if let Copied::Stale(age) = copied { age.as_secs() } else { 0 };
+        let help = "For how long the registry behind has been out of reach";
+        gauge(encoder, "larder_upstream_stale_seconds", help, age)?;
+        let kept = self.guard.as_ref().map_or(0, |guard| guard.held()) as u64;
+        let help = "Instances that vanished in a mass, and are kept until that is confirmed";
+        gauge(encoder, "larder_upstream_held", help, kept)
     }
 
     fn encode_expired(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

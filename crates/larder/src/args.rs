@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Deregister(Deregister),
 }
 
-/// Start the server, on its own registry in memory.
+/// Start the server, on a registry of its own in memory or in front of another one.
 ///
 /// It listens on http://127.0.0.1:8761, where Eureka's clients look for it (at /eureka), until it is
 /// interrupted or asked to terminate. Every setting can be given in the file or as a variable, such as
@@ -46,6 +46,10 @@ pub(crate) struct Serve {
     /// choose. Whoever can reach the address can change the registry.
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) listen: Vec<String>,
+    /// The registry to stand in front of, in place of one in memory: etcd://HOST:PORT, with commas between
+    /// several servers, as go-micro keeps it there.
+    #[arg(long, value_name = "URL")]
+    pub(crate) upstream: Option<String>,
     /// Configuration file, in TOML.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

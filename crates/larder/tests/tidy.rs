@@ -53,10 +53,19 @@ const PURE: &[&str] = &[
     "larder-registry/src/catalog.rs",
     "larder-registry/src/catalog/",
     "larder-registry/src/event.rs",
+    "larder-registry/src/guard/watchman.rs",
     "larder-registry/src/lease.rs",
     "larder-registry/src/model/",
+    "larder-registry/src/registry_cache/difference.rs",
+    "larder-registry/src/registry_cache/follower.rs",
     "larder-registry/src/registrar.rs",
     "larder-registry/src/registrar/",
+    "larder-registry/src/selector/filter.rs",
+    "larder-registry/src/selector/lineup.rs",
+    "larder-registry/src/selector/marks.rs",
+    "larder-registry/src/selector/rota.rs",
+    "larder-registry/src/selector/strategy.rs",
+    "larder-registry/src/selector/zone.rs",
     "larder-eureka/src/apps_hash.rs",
     "larder-eureka/src/delta.rs",
     "larder-eureka/src/response_cache/invalidation.rs",
@@ -65,6 +74,18 @@ const PURE: &[&str] = &[
     "larder-eureka/src/wire/",
     "larder-server/src/checks/allow.rs",
     "larder-server/src/checks/follow.rs",
+    "larder-etcd/src/holdings.rs",
+    "larder-etcd/src/keys.rs",
+    "larder-etcd/src/spelling.rs",
+    "larder-mdns/src/board.rs",
+    "larder-mdns/src/message.rs",
+    "larder-mdns/src/message/",
+    "larder-mdns/src/names.rs",
+    "larder-mdns/src/picture.rs",
+    "larder-mdns/src/record.rs",
+    "larder-mdns/src/txt.rs",
+    "larder-micro/src/mapping.rs",
+    "larder-micro/src/mapping/",
 ];
 
 #[test]
@@ -124,11 +145,14 @@ fn no_type_has_a_name_that_says_nothing() {
 }
 
 /// Who may know whom. Arrows only point down.
-const MAY_KNOW: [(&str, &[&str]); 5] = [
+const MAY_KNOW: [(&str, &[&str]); 8] = [
     ("larder-cache", &[]),
     ("larder-registry", &["larder-cache"]),
     ("larder-eureka", &["larder-cache", "larder-registry"]),
-    ("larder-server", &["larder-cache", "larder-registry", "larder-eureka"]),
+    ("larder-micro", &["larder-registry"]),
+    ("larder-etcd", &["larder-cache", "larder-registry", "larder-micro"]),
+    ("larder-mdns", &["larder-cache", "larder-registry", "larder-micro"]),
+    ("larder-server", &["larder-cache", "larder-registry", "larder-eureka", "larder-etcd"]),
     ("larder", &["larder-server"]),
 ];
 

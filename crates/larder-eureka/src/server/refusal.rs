@@ -73,6 +73,7 @@ fn status_of(error: &Error) -> StatusCode {
     match error {
         // Eureka's word for "register again", too.
         Error::NotFound(_) | Error::Outdated(_) => StatusCode::NOT_FOUND,
+        Error::Invalid(_) => StatusCode::BAD_REQUEST,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

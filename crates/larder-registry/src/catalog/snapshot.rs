@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rpds::RedBlackTreeMapSync;
 
+use super::indexes::Indexes;
 use crate::model::{Health, Instance, Key, Name, Status};
 
 /// One service: its instances in the order of their ids.
@@ -12,11 +13,25 @@ pub struct Service {
     name: Name,
     revision: u64,
     instances: RedBlackTreeMapSync<Arc<str>, Arc<Instance>>,
+    /// Of just these instances: emptied by every change.
+    indexes: Indexes,
 }
 
 impl Service {
     fn empty(name: Name) -> Self {
-        Self { name, revision: 0, instances: RedBlackTreeMapSync::new_sync() }
+        let instances = RedBlackTreeMapSync::new_sync();
+        Self { name, revision: 0, instances, indexes: Indexes::default() }
+    }
+
+    /// A service of these instances, as read from a system that keeps a catalog of its own. Of two
+    /// instances with one id the later stays.
+    pub fn new(
+        name: Name,
+        revision: u64,
+        instances: impl IntoIterator<Item = Arc<Instance>>,
+    ) -> Self {
+        let ids = instances.into_iter().map(|held| (held.id.as_str().into(), held));
+        Self { name, revision, instances: ids.collect(), indexes: Indexes::default() }
     }
 
     /// The name, as the first registrant wrote it.
@@ -37,6 +52,35 @@ impl Service {
     /// The instance with this id.
     pub fn get(&self, id: &str) -> Option<&Arc<Instance>> {
         self.instances.get(id)
+    }
+
+    /// Puts an instance in, as of `revision`. What was shared before stays as it was.
+    pub fn put(&mut self, instance: Arc<Instance>, revision: u64) {
+        self.revision = revision;
+        self.indexes = Indexes::default();
+        self.instances.insert_mut(instance.id.as_str().into(), instance);
+    }
+
+    /// Takes the instance with this id out, as of `revision`; says whether there was one.
+    pub fn take(&mut self, id: &str, revision: u64) -> bool {
+        let was_there = self.instances.remove_mut(id);
+        if was_there {
+            self.revision = revision;
+            self.indexes = Indexes::default();
+        }
+        was_there
+    }
+
+    /// Whether the instances are the same, whatever the revision.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let same = |(one, other): (&Arc<Instance>, &Arc<Instance>)| {
+            Arc::ptr_eq(one, other) || one == other
+        };
+        self.len() == other.len() && self.instances().zip(other.instances()).all(same)
+    }
+
+    pub(super) fn indexes(&self) -> &Indexes {
+        &self.indexes
     }
 
     /// How many instances there are; never zero in a snapshot.
@@ -115,7 +159,7 @@ impl Snapshot {
     }
 
     /// Puts the instance in; returns the one that it replaces.
-    pub(super) fn put(&mut self, instance: Arc<Instance>) -> Option<Arc<Instance>> {
+    pub(crate) fn put(&mut self, instance: Arc<Instance>) -> Option<Arc<Instance>> {
         self.revision += 1;
         let mut service = match self.services.get(&instance.service) {
             Some(service) => Service::clone(service),
@@ -134,7 +178,7 @@ impl Snapshot {
     }
 
     /// Takes the instance out, and its service with the last one.
-    pub(super) fn remove(&mut self, key: &Key) -> Option<Arc<Instance>> {
+    pub(crate) fn remove(&mut self, key: &Key) -> Option<Arc<Instance>> {
         let service = self.services.get(&key.service)?;
         let before = service.get(&key.id)?.clone();
         let mut service = Service::clone(service);

@@ -124,6 +124,21 @@ impl Instance {
         self.checks.iter().find(|check| check.id == id)
     }
 
+    /// Whether its own [`metadata`](Self::metadata) has this pair.
+    pub fn has_label(&self, key: &str, value: &str) -> bool {
+        self.metadata.get(key).is_some_and(|held| held == value)
+    }
+
+    /// Whether it has this tag.
+    pub fn has_tag(&self, tag: &str) -> bool {
+        self.tags.iter().any(|held| held == tag)
+    }
+
+    /// Whether it offers an endpoint of this name.
+    pub fn has_endpoint(&self, name: &str) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.name == name)
+    }
+
     /// Which instance this is.
     pub fn key(&self) -> Key {
         Key { service: self.service.clone(), id: self.id.as_str().into() }

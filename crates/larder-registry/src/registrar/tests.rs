@@ -1,7 +1,7 @@
 mod checks;
 
 use super::*;
-use crate::model::Lease;
+use crate::model::{Lease, Status};
 
 fn registrar() -> Registrar {
     Registrar::new(Catalog::new(0, 100), 3)

@@ -26,7 +26,8 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let status = match error {
             Error::NotFound(_) => StatusCode::NOT_FOUND,
-            Error::Outdated(_) | Error::Probed(_) => StatusCode::CONFLICT,
+            Error::Outdated(_) | Error::Probed(_) | Error::Contended(_) => StatusCode::CONFLICT,
+            Error::Invalid(_) => StatusCode::BAD_REQUEST,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self(status, error.to_string())

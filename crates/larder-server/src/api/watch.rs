@@ -54,7 +54,7 @@ async fn next(watch: &mut dyn Watch, stopping: &mut Stopping) -> Option<Event> {
         match event {
             Ok(event) => return Some(event),
             Err(Error::Closed) => return None,
-            // The watch goes on with a new listing.
+            // The watch goes on by itself.
             Err(error) => tracing::warn!(%error, "a watch was interrupted"),
         }
     }
@@ -78,6 +78,8 @@ fn told(event: &Event) -> sse::Event {
             let revision = Some(*revision);
             with_data("delete", revision, &change(Instance::from(&**instance), revision))
         }
+        // Nobody was told that it had broken off.
+        Event::Resumed => sse::Event::default().comment("resumed"),
     }
 }
 

@@ -83,6 +83,7 @@ impl Following {
                 let before = self.known_of(&instance.key());
                 self.replace(&before, Targets::new(), &mut steps);
             }
+            Event::Resumed => {}
         }
         steps
     }

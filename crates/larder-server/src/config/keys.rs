@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use larder_eureka::response_cache::ReadOnlyTier;
 
-use super::{Config, READ_ONLY_INTERVAL};
+use super::{Config, READ_ONLY_INTERVAL, Secret, upstream};
 use crate::checks::allow::Allow;
 
 /// One setting: its dotted key, and what sets it from text, or says what was expected.
@@ -20,7 +20,7 @@ pub struct Key {
 }
 
 /// Every key. `eureka.read_only_secs` comes after the mode that it belongs to.
-pub const KEYS: [Key; 18] = [
+pub const KEYS: [Key; 22] = [
     Key { name: "listen", set: |config, text| put(&mut config.listen, addresses(text)) },
     Key {
         name: "limits.body_bytes",
@@ -57,6 +57,22 @@ pub const KEYS: [Key; 18] = [
     Key {
         name: "registry.log_len",
         set: |config, text| put(&mut config.registry.log_len, number(text, 1..=10_000_000)),
+    },
+    Key {
+        name: "upstream.url",
+        set: |config, text| put(&mut config.upstream.url, upstream::address(text)),
+    },
+    Key {
+        name: "upstream.user",
+        set: |config, text| put(&mut config.upstream.user, Ok(text.to_owned())),
+    },
+    Key {
+        name: "upstream.password",
+        set: |config, text| put(&mut config.upstream.password, Ok(Secret(text.to_owned()))),
+    },
+    Key {
+        name: "upstream.guard",
+        set: |config, text| put(&mut config.upstream.guard, upstream::guard(text)),
     },
     Key {
         name: "eureka.read_only_tier",

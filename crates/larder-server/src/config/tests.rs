@@ -16,7 +16,7 @@ fn read(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
 }
 
 /// For every key, a text that is not its default.
-const OTHER: [(&str, &str); 18] = [
+const OTHER: [(&str, &str); 22] = [
     ("listen", "127.0.0.2:1"),
     ("limits.body_bytes", "2048"),
     ("limits.header_bytes", "16384"),
@@ -27,6 +27,10 @@ const OTHER: [(&str, &str); 18] = [
     ("limits.shutdown_secs", "0"),
     ("registry.max_instances", "8"),
     ("registry.log_len", "9"),
+    ("upstream.url", "etcd://127.0.0.1:2379"),
+    ("upstream.user", "larder"),
+    ("upstream.password", "secret"),
+    ("upstream.guard", "on"),
     ("eureka.read_only_tier", "timer"),
     ("eureka.read_only_secs", "11"),
     ("eureka.cache_bytes", "1048576"),

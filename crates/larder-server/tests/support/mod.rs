@@ -73,6 +73,20 @@ impl Running {
         tokio::task::spawn_blocking(exchange).await.expect("it does not panic")
     }
 
+    /// Sends one request; returns the whole head of the answer, and its body.
+    pub async fn heads(&self, method: &str, path: &str) -> (String, String) {
+        let mut stream = self.connect();
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let exchange = move || {
+            stream.write_all(request.as_bytes()).expect("it listens");
+            let mut text = String::new();
+            stream.read_to_string(&mut text).expect("it is UTF-8");
+            let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+            (head.to_owned(), body.to_owned())
+        };
+        tokio::task::spawn_blocking(exchange).await.expect("it does not panic")
+    }
+
     pub async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> T {
         let (status, body) = self.call("GET", path, "").await;
         assert_eq!(status, 200, "{body}");

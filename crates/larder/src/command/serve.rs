@@ -12,6 +12,9 @@ pub(crate) async fn run(serve: Serve) -> Result<(), Failure> {
     if !serve.listen.is_empty() {
         layers = layers.with_flag("listen", "--listen", serve.listen.join(","));
     }
+    if let Some(url) = serve.upstream {
+        layers = layers.with_flag("upstream.url", "--upstream", url);
+    }
     let config = layers.read().map_err(|mistakes| Failure::Usage(mistakes.to_string()))?;
     logs::start(&config.log);
     // Before anyone can know that the server is there: a signal from now on stops it cleanly.

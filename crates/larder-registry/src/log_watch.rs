@@ -1,21 +1,41 @@
-//! A watch that reads the catalog's log.
+//! A watch that reads a catalog's log.
+//!
+//! It keeps no queue of its own: it remembers the last revision that it told and reads on from the log, so
+//! that a slow consumer costs nobody anything. One that falls behind the log gets a new listing.
 
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use tokio::sync::watch as progress;
 
-use super::{Progress, Shared};
 use crate::backend::{BoxFuture, Error, Watch};
 use crate::catalog::{Change, Snapshot};
 use crate::event::Event;
 use crate::model::{Action, Name};
 
+/// A catalog that is held in memory, with its log.
+pub(crate) trait Held: Debug + Send + Sync {
+    /// What tells of changes.
+    fn progress(&self) -> progress::Receiver<Progress>;
+
+    /// The present state, and the changes after `told` that lead to it; none if the log does not reach
+    /// back so far. None at all before there is a state to tell.
+    fn read(&self, told: Option<u64>) -> Option<(Snapshot, Option<Vec<Change>>)>;
+}
+
+/// How far a held catalog has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) revision: u64,
+    pub(crate) closed: bool,
+}
+
 /// Where a consumer is in the log. What it has been handed but not yet taken is at most one listing
 /// or one log.
 #[derive(Debug)]
-pub(super) struct LogWatch {
-    shared: Arc<Shared>,
+pub(crate) struct LogWatch {
+    held: Arc<dyn Held>,
     progress: progress::Receiver<Progress>,
     service: Option<Name>,
     /// Everything up to here is told or in `ready`; none before the first listing.
@@ -24,9 +44,9 @@ pub(super) struct LogWatch {
 }
 
 impl LogWatch {
-    pub(super) fn new(shared: Arc<Shared>, service: Option<Name>) -> Self {
-        let progress = shared.progress.subscribe();
-        Self { shared, progress, service, told: None, ready: VecDeque::new() }
+    pub(crate) fn new(held: Arc<dyn Held>, service: Option<Name>) -> Self {
+        let progress = held.progress();
+        Self { held, progress, service, told: None, ready: VecDeque::new() }
     }
 
     async fn next_event(&mut self) -> Option<Event> {
@@ -48,18 +68,14 @@ impl LogWatch {
     }
 
     fn read(&mut self) {
-        let (snapshot, changes) = {
-            let state = self.shared.state();
-            let catalog = state.registrar.catalog();
-            let changes: Option<Vec<Change>> = self
-                .told
-                .and_then(|told| catalog.changes_since(told))
-                .map(|changes| changes.filter(|change| self.wants(change)).cloned().collect());
-            (catalog.snapshot(), changes)
-        };
+        let Some((snapshot, changes)) = self.held.read(self.told) else { return };
         self.told = Some(snapshot.revision());
         match changes {
-            Some(changes) => self.ready.extend(changes.into_iter().map(event)),
+            Some(changes) => {
+                let wanted =
+                    changes.into_iter().filter(|change| wants(self.service.as_ref(), change));
+                self.ready.extend(wanted.map(event));
+            }
             None => self.list(&snapshot),
         }
     }
@@ -75,16 +91,16 @@ impl LogWatch {
         }
         self.ready.push_back(Event::InitDone { revision: snapshot.revision() });
     }
-
-    fn wants(&self, change: &Change) -> bool {
-        self.service.as_ref().is_none_or(|name| *name == change.instance.service)
-    }
 }
 
 impl Watch for LogWatch {
     fn next(&mut self) -> BoxFuture<'_, Option<Result<Event, Error>>> {
         Box::pin(async { self.next_event().await.map(Ok) })
     }
+}
+
+fn wants(service: Option<&Name>, change: &Change) -> bool {
+    service.is_none_or(|name| *name == change.instance.service)
 }
 
 fn event(change: Change) -> Event {

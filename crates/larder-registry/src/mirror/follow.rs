@@ -1,0 +1,228 @@
+//! The task of a mirror: it follows the registry behind, and puts what it hears in place.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder_cache::Backoff;
+
+use super::{Contact, Shared};
+use crate::backend::{Backend, Error, Watch};
+use crate::catalog::{Change, Snapshot};
+use crate::event::Event;
+use crate::model::{Action, Instance, Key, Name};
+
+/// Between attempts to open the watch: 800 ms, doubling to 30 s, as Kubernetes' reflectors.
+const BACKOFF: Backoff =
+    Backoff { free_failures: 0, base: Duration::from_millis(800), cap: Duration::from_secs(30) };
+
+/// A watch that held for so long was healthy: its end is a first failure, not one more.
+const HEALTHY_AFTER: Duration = Duration::from_secs(10);
+
+/// Instances of a listing that has not ended.
+type Aside = HashMap<Key, Arc<Instance>>;
+
+/// Of how many services the latest revision is remembered; beyond it they are all forgotten.
+const LATEST: usize = 100_000;
+
+/// What is known of one watch.
+#[derive(Debug, Default)]
+struct Heard {
+    aside: Option<Aside>,
+    /// That of the last listing.
+    listed: u64,
+    /// What was told of a service since then. Services come in any order; what is told of one in another
+    /// order than it happened is old news.
+    latest: HashMap<Name, u64>,
+}
+
+impl Heard {
+    /// Whether an event tells something that was not overtaken. A source that does not count is believed;
+    /// several changes of one step share a revision.
+    fn is_news(&mut self, instance: &Instance, revision: u64) -> bool {
+        if revision == 0 {
+            return true;
+        }
+        if self.latest.len() >= LATEST {
+            self.latest.clear();
+        }
+        let latest = self.latest.entry(instance.service.clone()).or_insert(self.listed);
+        let is_news = revision >= *latest;
+        *latest = revision.max(*latest);
+        is_news
+    }
+}
+
+/// Follows until the mirror is closed.
+pub(super) async fn run(shared: Arc<Shared>, behind: Arc<dyn Backend>) {
+    let mut failures = 0;
+    while !shared.is_closed() {
+        // Cancel-safe: a watch that was not handed over is dropped.
+        let opened = tokio::select! {
+            biased;
+            () = closed(&shared) => return,
+            opened = behind.watch(None) => opened,
+        };
+        match opened {
+            Ok(mut watch) => {
+                let since = shared.clock.now();
+                follow(&shared, &mut *watch).await;
+                // One that ends at once is a failure, whatever it said.
+                let healthy = shared.clock.now().since(since) >= HEALTHY_AFTER;
+                failures = if healthy { 1 } else { failures + 1 };
+            }
+            Err(error) => {
+                lose_contact(&shared, &error);
+                failures += 1;
+            }
+        }
+        // Any bits will do to come back at another time than others.
+        let dice = u32::try_from(shared.clock.wall() % 1000).unwrap_or(0).saturating_mul(4_294_967);
+        let pause = BACKOFF.wait(failures, dice);
+        // Cancel-safe: both take nothing.
+        tokio::select! {
+            biased;
+            () = closed(&shared) => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+async fn closed(shared: &Shared) {
+    let mut progress = shared.progress.subscribe();
+    // An error means that the mirror itself is gone.
+    let _ = progress.wait_for(|progress| progress.closed).await;
+}
+
+/// Follows one watch to its end.
+async fn follow(shared: &Shared, watch: &mut dyn Watch) {
+    let mut heard = Heard::default();
+    loop {
+        // Cancel-safe: a dropped call of `next` loses no event.
+        let event = tokio::select! {
+            biased;
+            () = closed(shared) => return,
+            event = watch.next() => event,
+        };
+        match event {
+            None => {
+                lose_contact(shared, &Error::Closed);
+                return;
+            }
+            // An error ends nothing: the watch goes on by itself, where it broke off or anew.
+            Some(Err(error)) => lose_contact(shared, &error),
+            Some(Ok(event)) => take(shared, &mut heard, event),
+        }
+    }
+}
+
+fn lose_contact(shared: &Shared, error: &Error) {
+    let mut state = shared.state();
+    if state.contact == Contact::Now {
+        state.contact = Contact::Lost(shared.clock.now());
+        tracing::warn!(%error, "the registry behind is out of reach; what is known is served on");
+    }
+}
+
+fn take(shared: &Shared, heard: &mut Heard, event: Event) {
+    match event {
+        Event::Init => heard.aside = Some(Aside::new()),
+        Event::InitApply(instance) => {
+            if let Some(aside) = &mut heard.aside {
+                aside.insert(instance.key(), instance);
+            }
+        }
+        Event::InitDone { revision } => {
+            let Some(listed) = heard.aside.take() else { return };
+            // A listing is the truth, even if its revisions have begun again.
+            *heard = Heard { listed: revision, ..Heard::default() };
+            let (mut now, wall) = (shared.state().catalog.aside(), shared.clock.wall());
+            // Not under the lock: this is the only writer, and a listing may be long.
+            let changes = relist(&mut now, listed, wall);
+            install(shared, now, &changes);
+        }
+        Event::Resumed => {
+            let now = shared.state().catalog.aside();
+            install(shared, now, &[]);
+        }
+        Event::Apply { revision, instance } if heard.is_news(&instance, revision) => {
+            change(shared, |now, wall| put(now, &instance, wall));
+        }
+        Event::Delete { revision, instance } if heard.is_news(&instance, revision) => {
+            change(shared, |now, wall| remove(now, &instance.key(), wall));
+        }
+        Event::Apply { .. } | Event::Delete { .. } => {}
+    }
+}
+
+fn change(shared: &Shared, apply: impl FnOnce(&mut Snapshot, u64) -> Option<Change>) {
+    let (mut now, wall) = (shared.state().catalog.aside(), shared.clock.wall());
+    let changes = apply(&mut now, wall);
+    install(shared, now, changes.as_slice());
+}
+
+/// Puts a new state in place, and tells everyone.
+fn install(shared: &Shared, now: Snapshot, changes: &[Change]) {
+    let mut state = shared.state();
+    if state.contact != Contact::Now {
+        tracing::info!(
+            instances = now.len(),
+            changes = changes.len(),
+            "the registry behind is followed"
+        );
+    }
+    state.contact = Contact::Now;
+    let revision = now.revision();
+    state.catalog.replace(now, changes);
+    if !changes.is_empty() {
+        // The lock is held, so that observers hear of changes in their order.
+        for observer in state.observers.iter().filter_map(std::sync::Weak::upgrade) {
+            observer.changed(changes);
+        }
+    }
+    shared.progress.send_modify(|progress| progress.revision = revision);
+}
+
+/// Makes `now` what was listed; hands back what that changes. What is not listed is gone.
+fn relist(now: &mut Snapshot, listed: Aside, wall: u64) -> Vec<Change> {
+    let gone: Vec<Key> =
+        now.instances().map(|held| held.key()).filter(|key| !listed.contains_key(key)).collect();
+    let mut changes: Vec<Change> = gone.iter().filter_map(|key| remove(now, key, wall)).collect();
+    changes.extend(listed.into_values().filter_map(|instance| put(now, &instance, wall)));
+    changes
+}
+
+fn put(now: &mut Snapshot, instance: &Instance, wall: u64) -> Option<Change> {
+    let held = now.instance(&instance.key());
+    if held.is_some_and(|held| is_same(held, instance)) {
+        return None;
+    }
+    let action = if held.is_some() { Action::Modified } else { Action::Added };
+    let mut instance = instance.clone();
+    // The order of deltas is that of this registry's clock.
+    instance.updated_at = wall;
+    instance.action = Some(action);
+    let instance = Arc::new(instance);
+    let before = now.put(instance.clone());
+    Some(Change { revision: now.revision(), wall, action, before, instance })
+}
+
+fn remove(now: &mut Snapshot, key: &Key, wall: u64) -> Option<Change> {
+    let before = now.remove(key)?;
+    let mut gone = Instance::clone(&before);
+    gone.updated_at = wall;
+    gone.action = Some(Action::Deleted);
+    let (revision, action) = (now.revision(), Action::Deleted);
+    Some(Change { revision, wall, action, before: Some(before), instance: Arc::new(gone) })
+}
+
+/// Whether two copies of an instance say the same, whenever they were made.
+pub(super) fn is_same(held: &Instance, told: &Instance) -> bool {
+    let mut told = told.clone();
+    told.updated_at = held.updated_at;
+    told.action = held.action;
+    if let (Some(told), Some(held)) = (&mut told.lease, held.lease) {
+        told.renewed_at = held.renewed_at;
+    }
+    told == *held
+}

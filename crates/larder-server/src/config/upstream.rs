@@ -1,0 +1,113 @@
+//! The registry that this server stands in front of, if it has none of its own.
+
+use std::fmt;
+
+/// The registry behind.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Upstream {
+    /// `upstream.url`: where it is; none, the default, for a registry of this server's own, in memory.
+    pub url: Option<Address>,
+    /// `upstream.user`: who this server is there; empty, the default, for one that asks nobody.
+    pub user: String,
+    /// `upstream.password`: that user's.
+    pub password: Secret,
+    /// `upstream.guard`: what to do when a mass of instances vanishes at once. `warn`, the default: say so in
+    /// the log. `on`: keep them until it is confirmed as well. `off`: nothing.
+    pub guard: Guard,
+}
+
+/// What to do when a mass of instances vanishes at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Guard {
+    /// Nothing.
+    Off,
+    /// Say so.
+    #[default]
+    Warn,
+    /// Say so, and keep them until it is confirmed.
+    On,
+}
+
+/// Reads what to do.
+pub(super) fn guard(text: &str) -> Result<Guard, String> {
+    match text {
+        "off" => Ok(Guard::Off),
+        "warn" => Ok(Guard::Warn),
+        "on" => Ok(Guard::On),
+        _ => Err("off, warn or on".to_owned()),
+    }
+}
+
+/// Where a registry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Address {
+    /// `etcd://HOST:PORT[,HOST:PORT]...[/PREFIX/]`: in etcd, as go-micro keeps it there.
+    Etcd {
+        /// Its servers.
+        endpoints: Vec<String>,
+        /// What every key begins with; go-micro's prefix if there is none.
+        prefix: Option<String>,
+    },
+}
+
+/// A text that nothing prints.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// Reads an address; says what was expected.
+pub(super) fn address(text: &str) -> Result<Option<Address>, String> {
+    let expected = || "etcd://HOST:PORT, with commas between several servers".to_owned();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let rest = text.strip_prefix("etcd://").ok_or_else(expected)?;
+    let (servers, prefix) = match rest.split_once('/') {
+        Some((servers, prefix)) if !prefix.is_empty() => (servers, Some(format!("/{prefix}"))),
+        Some((servers, _)) => (servers, None),
+        None => (rest, None),
+    };
+    let endpoints: Vec<String> =
+        servers.split(',').map(|server| server.trim().to_owned()).collect();
+    if endpoints.iter().any(|endpoint| endpoint.is_empty() || endpoint.contains('@')) {
+        return Err(expected());
+    }
+    Ok(Some(Address::Etcd { endpoints, prefix }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_names_the_servers_and_may_name_a_prefix() {
+        let etcd = |endpoints: &[&str], prefix: Option<&str>| {
+            let endpoints = endpoints.iter().map(ToString::to_string).collect();
+            Ok(Some(Address::Etcd { endpoints, prefix: prefix.map(str::to_owned) }))
+        };
+        assert_eq!(address("etcd://a:2379"), etcd(&["a:2379"], None));
+        assert_eq!(address("etcd://a:2379, b:2379/"), etcd(&["a:2379", "b:2379"], None));
+        assert_eq!(address("etcd://a/team/services/"), etcd(&["a"], Some("/team/services/")));
+        assert_eq!(address(""), Ok(None));
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in ["etcd", "etcd://", "http://a:2379", "etcd://a,,b", "etcd://root:secret@a:2379"]
+        {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        let upstream = Upstream { password: Secret("hunter2".to_owned()), ..Upstream::default() };
+        assert!(!format!("{upstream:?}").contains("hunter2"));
+    }
+}

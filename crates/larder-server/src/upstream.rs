@@ -1,0 +1,110 @@
+//! In front of another registry: opens it, and says with each answer how old what is read may be.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::header::{AGE, RETRY_AFTER};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use larder_cache::Clock;
+use larder_etcd::{Credentials, Etcd, OptionsError};
+use larder_registry::backend::Copied;
+use larder_registry::{Guarded, Memory, Mirror, Registry, guard, memory};
+
+use crate::api::{self, Refusal};
+use crate::config::{Address, Config, Guard, Upstream};
+
+/// The registry that is served, and the guard in front of the one behind.
+pub(crate) struct Opened {
+    pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) guard: Option<Arc<Guarded>>,
+}
+
+/// The registry that is served: this server's own, or a mirror of the one behind. Nothing is asked yet: the
+/// one behind need not be there.
+pub(crate) fn open(config: &Config, clock: &Clock) -> Result<Opened, OptionsError> {
+    let (limits, clock) = (config.registry, clock.clone());
+    let Some(address) = &config.upstream.url else {
+        let options =
+            memory::Options { max_instances: limits.max_instances, log_len: limits.log_len };
+        let registry = Arc::new(Memory::start(options, clock));
+        return Ok(Opened { registry, guard: None });
+    };
+    let Address::Etcd { endpoints, prefix } = address;
+    let mut options = larder_etcd::Options {
+        endpoints: endpoints.clone(),
+        credentials: credentials(&config.upstream),
+        max_instances: limits.max_instances,
+        ..larder_etcd::Options::default()
+    };
+    if let Some(prefix) = prefix {
+        options.prefix.clone_from(prefix);
+    }
+    let etcd = Arc::new(Etcd::connect(options, clock.clone())?);
+    let options = guard::Options { mode: mode(config.upstream.guard), ..guard::Options::default() };
+    let guard = Arc::new(Guarded::new(etcd, options, clock.clone()));
+    let registry = Arc::new(Mirror::start(guard.clone(), limits.log_len, clock));
+    Ok(Opened { registry, guard: Some(guard) })
+}
+
+fn mode(guard: Guard) -> guard::Mode {
+    match guard {
+        Guard::Off => guard::Mode::Off,
+        Guard::Warn => guard::Mode::Warn,
+        Guard::On => guard::Mode::On,
+    }
+}
+
+/// `POST /larder/v1/upstream/confirm`: an operator says that what vanished is gone.
+pub(crate) fn confirmation(guard: Option<Arc<Guarded>>) -> Router {
+    Router::new()
+        .route("/larder/v1/upstream/confirm", post(confirm))
+        .method_not_allowed_fallback(api::not_that_method)
+        .with_state(guard)
+}
+
+async fn confirm(State(guard): State<Option<Arc<Guarded>>>) -> Response {
+    let Some(guard) = guard else {
+        let says = "this server has a registry of its own: there is nothing to confirm";
+        return Refusal::new(StatusCode::NOT_FOUND, says).into_response();
+    };
+    guard.confirm();
+    StatusCode::NO_CONTENT.into_response()
+}
+
+fn credentials(upstream: &Upstream) -> Option<Credentials> {
+    let (user, password) = (upstream.user.clone(), upstream.password.0.clone());
+    (!user.is_empty()).then_some(Credentials { user, password })
+}
+
+/// Around every read: nobody is told that there is nothing before it was read once, and while the registry
+/// behind is out of reach an answer says for how long, in its header `Age`.
+pub(crate) async fn show_age(
+    State(registry): State<Arc<dyn Registry>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    match registry.copy().filter(|_| reads && is_of_registry(request.uri().path())) {
+        None | Some(Copied::Connected) => next.run(request).await,
+        Some(Copied::Nothing) => {
+            let says = "the registry behind this server (upstream.url) has not been reached yet: try \
+                        again";
+            let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, says);
+            ([(RETRY_AFTER, HeaderValue::from_static("1"))], refusal).into_response()
+        }
+        Some(Copied::Stale(age)) => {
+            let mut response = next.run(request).await;
+            response.headers_mut().insert(AGE, HeaderValue::from(age.as_secs()));
+            response
+        }
+    }
+}
+
+/// The other paths speak of this server.
+fn is_of_registry(path: &str) -> bool {
+    !matches!(path, "/healthz" | "/metrics")
+}

@@ -1,0 +1,131 @@
+//! In front of a real etcd: what is shared, and what an outage looks like.
+
+mod support;
+
+#[path = "../../larder-etcd/tests/etcd/support.rs"]
+#[allow(dead_code, reason = "this test uses its part")]
+mod etcd;
+
+use std::time::Duration;
+
+use larder_server::config::Address;
+use support::{ONE, PATIENCE, Running};
+
+const ORDERS: &str = "/larder/v1/services/orders";
+const BODY: &str = r#"{"ip":"10.0.0.1","port":8080}"#;
+
+async fn in_front_of(etcd: &etcd::Server) -> Running {
+    let endpoints = vec![etcd.endpoint()];
+    Running::start(|config| {
+        config.upstream.url = Some(Address::Etcd { endpoints, prefix: None });
+    })
+    .await
+}
+
+/// Asks until the answer is as wanted.
+async fn until(server: &Running, method: &str, path: &str, wanted: impl Fn(u16, &str) -> bool) {
+    let asking = async {
+        loop {
+            let (status, body) = server.call(method, path, BODY).await;
+            if wanted(status, &body) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let asked = tokio::time::timeout(PATIENCE, asking).await;
+    assert!(asked.is_ok(), "{method} {path} never answered as wanted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_over_one_etcd_share_what_is_registered_at_either() {
+    let etcd = etcd::Server::start().await;
+    let (one, other) = (in_front_of(&etcd).await, in_front_of(&etcd).await);
+    until(&one, "PUT", ONE, |status, _| status < 300).await;
+    let (status, body) = one.call("GET", ORDERS, "").await;
+    assert!(status == 200 && body.contains("10.0.0.1"), "its writer sees it at once: {body}");
+    until(&other, "GET", ORDERS, |status, body| status == 200 && body.contains("10.0.0.1")).await;
+    until(&other, "GET", "/eureka/apps/ORDERS", |status, _| status == 200).await;
+    let (status, _) = other.call("DELETE", ONE, "").await;
+    assert!(status < 300, "{status}");
+    until(&one, "GET", ORDERS, |status, _| status == 404).await;
+    one.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_etcd_is_down_reads_go_on_with_their_age_and_writes_are_refused() {
+    let mut etcd = etcd::Server::start().await;
+    let server = in_front_of(&etcd).await;
+    until(&server, "PUT", ONE, |status, _| status < 300).await;
+    etcd.kill();
+    server.until_measured("larder_upstream_connected 0").await;
+    let (head, body) = server.heads("GET", ORDERS).await;
+    assert!(head.starts_with("HTTP/1.1 200") && body.contains("10.0.0.1"), "{head}{body}");
+    assert!(head.to_lowercase().contains("\r\nage: "), "{head}");
+    let (head, body) = server.heads("GET", "/eureka/apps/ORDERS").await;
+    assert!(head.starts_with("HTTP/1.1 200") && body.contains("10.0.0.1"), "{head}{body}");
+    let other = "/larder/v1/services/orders/instances/2";
+    let (status, body) = server.call("PUT", other, BODY).await;
+    assert!(status == 503 && body.contains("did not answer"), "{status} {body}");
+
+    etcd.restart().await;
+    // Although nothing has happened that a watch could tell.
+    server.until_measured("larder_upstream_connected 1").await;
+    until(&server, "PUT", other, |status, _| status < 300).await;
+    let (head, body) = server.heads("GET", ORDERS).await;
+    assert!(!head.to_lowercase().contains("\r\nage: "), "{head}");
+    assert!(body.contains("\"1\"") && body.contains("\"2\""), "{body}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_has_never_reached_etcd_does_not_say_that_there_is_nothing() {
+    let mut etcd = etcd::Server::start().await;
+    etcd.kill();
+    let server = in_front_of(&etcd).await;
+    for path in [ORDERS, "/larder/v1/services", "/eureka/apps"] {
+        let (head, body) = server.heads("GET", path).await;
+        assert!(head.starts_with("HTTP/1.1 503"), "{path}: {head}{body}");
+        assert!(head.to_lowercase().contains("retry-after: 1"), "{head}");
+    }
+    assert_eq!(server.call("GET", "/healthz", "").await.0, 200);
+    etcd.restart().await;
+    until(&server, "GET", "/larder/v1/services", |status, _| status == 200).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_are_refused_in_front_of_another_registry() {
+    let etcd = etcd::Server::start().await;
+    let server = in_front_of(&etcd).await;
+    until(&server, "GET", "/larder/v1/services", |status, _| status == 200).await;
+    let checked = r#"{"ip":"10.0.0.1","checks":[{"id":"c","ttl_secs":10}]}"#;
+    let (status, body) = server.call("PUT", ONE, checked).await;
+    assert!(status == 400 && body.contains("health checks"), "{status} {body}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mass_that_vanishes_is_kept_until_an_operator_confirms_it() {
+    let etcd = etcd::Server::start().await;
+    let endpoints = vec![etcd.endpoint()];
+    let server = Running::start(|config| {
+        config.upstream.url = Some(Address::Etcd { endpoints, prefix: None });
+        config.upstream.guard = larder_server::config::Guard::On;
+    })
+    .await;
+    for id in 0..12 {
+        let path = format!("/larder/v1/services/orders/instances/{id}");
+        until(&server, "PUT", &path, |status, _| status < 300).await;
+    }
+    etcd.control(&["del", "--prefix", "/micro/registry/"]);
+    server.until_measured("larder_upstream_held 6").await;
+    let (_, listed) = server.call("GET", ORDERS, "").await;
+    assert_eq!(listed.matches("\"id\"").count(), 6, "{listed}");
+    let (status, body) = server.call("POST", "/larder/v1/upstream/confirm", "").await;
+    assert_eq!(status, 204, "{body}");
+    until(&server, "GET", ORDERS, |status, _| status == 404).await;
+    server.until_measured("larder_upstream_held 0").await;
+    server.stop().await;
+}
