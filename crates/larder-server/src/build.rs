@@ -45,7 +45,7 @@ pub enum BuildError {
     },
     /// The registry behind cannot be used as it is configured.
     #[error("upstream.url: {0}")]
-    Upstream(#[from] larder_etcd::OptionsError),
+    Upstream(#[from] upstream::OpenError),
     /// An option of a cache is out of its range.
     #[error(transparent)]
     Cache(#[from] larder_cache::OutOfRange),

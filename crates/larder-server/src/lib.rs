@@ -19,3 +19,4 @@ pub use build::{BuildError, Server};
 pub use checks::allow::{Allow, Pattern};
 pub use config::Config;
 pub use shutdown::interruption;
+pub use upstream::OpenError;

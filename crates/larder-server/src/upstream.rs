@@ -10,12 +10,25 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use larder_cache::Clock;
-use larder_etcd::{Credentials, Etcd, OptionsError};
+use larder_etcd::{Credentials, Etcd};
+use larder_mdns::Mdns;
 use larder_registry::backend::Copied;
-use larder_registry::{Guarded, Memory, Mirror, Registry, guard, memory};
+use larder_registry::{Backend, Guarded, Memory, Mirror, Registry, guard, memory};
 
 use crate::api::{self, Refusal};
 use crate::config::{Address, Config, Guard, Upstream};
+
+/// Why the registry behind cannot be used. Not retried: correct `upstream.url`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Its etcd cannot be.
+    #[error(transparent)]
+    Etcd(#[from] larder_etcd::OptionsError),
+    /// Multicast DNS cannot be.
+    #[error(transparent)]
+    Mdns(#[from] larder_mdns::StartError),
+}
 
 /// The registry that is served, and the guard in front of the one behind.
 pub(crate) struct Opened {
@@ -25,7 +38,7 @@ pub(crate) struct Opened {
 
 /// The registry that is served: this server's own, or a mirror of the one behind. Nothing is asked yet: the
 /// one behind need not be there.
-pub(crate) fn open(config: &Config, clock: &Clock) -> Result<Opened, OptionsError> {
+pub(crate) fn open(config: &Config, clock: &Clock) -> Result<Opened, OpenError> {
     let (limits, clock) = (config.registry, clock.clone());
     let Some(address) = &config.upstream.url else {
         let options =
@@ -33,21 +46,41 @@ pub(crate) fn open(config: &Config, clock: &Clock) -> Result<Opened, OptionsErro
         let registry = Arc::new(Memory::start(options, clock));
         return Ok(Opened { registry, guard: None });
     };
-    let Address::Etcd { endpoints, prefix } = address;
-    let mut options = larder_etcd::Options {
-        endpoints: endpoints.clone(),
-        credentials: credentials(&config.upstream),
-        max_instances: limits.max_instances,
-        ..larder_etcd::Options::default()
+    let behind: Arc<dyn Backend> = match address {
+        Address::Etcd { endpoints, prefix } => Arc::new(Etcd::connect(
+            etcd_options(config, endpoints, prefix.as_ref()),
+            clock.clone(),
+        )?),
+        Address::Mdns { interface, port } => {
+            let defaults = larder_mdns::Options::default();
+            let options = larder_mdns::Options {
+                interface: *interface,
+                port: port.unwrap_or(defaults.port),
+                max_instances: limits.max_instances,
+                ..defaults
+            };
+            Arc::new(Mdns::start(options, clock.clone())?)
+        }
     };
-    if let Some(prefix) = prefix {
-        options.prefix.clone_from(prefix);
-    }
-    let etcd = Arc::new(Etcd::connect(options, clock.clone())?);
     let options = guard::Options { mode: mode(config.upstream.guard), ..guard::Options::default() };
-    let guard = Arc::new(Guarded::new(etcd, options, clock.clone()));
+    let guard = Arc::new(Guarded::new(behind, options, clock.clone()));
     let registry = Arc::new(Mirror::start(guard.clone(), limits.log_len, clock));
     Ok(Opened { registry, guard: Some(guard) })
+}
+
+fn etcd_options(
+    config: &Config,
+    endpoints: &[String],
+    prefix: Option<&String>,
+) -> larder_etcd::Options {
+    let defaults = larder_etcd::Options::default();
+    larder_etcd::Options {
+        endpoints: endpoints.to_vec(),
+        prefix: prefix.unwrap_or(&defaults.prefix).clone(),
+        credentials: credentials(&config.upstream),
+        max_instances: config.registry.max_instances,
+        ..defaults
+    }
 }
 
 fn mode(guard: Guard) -> guard::Mode {

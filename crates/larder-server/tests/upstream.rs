@@ -1,4 +1,4 @@
-//! In front of a real etcd: what is shared, and what an outage looks like.
+//! In front of a real etcd, and of multicast DNS: what is shared, and what an outage looks like.
 
 mod support;
 
@@ -128,4 +128,24 @@ async fn a_mass_that_vanishes_is_kept_until_an_operator_confirms_it() {
     until(&server, "GET", ORDERS, |status, _| status == 404).await;
     server.until_measured("larder_upstream_held 0").await;
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_over_multicast_dns_see_what_is_registered_at_the_other() {
+    // A port of its own, so that nobody else on this machine is heard.
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let port = port.expect("a free port").port();
+    let start = async || {
+        Running::start(|config| {
+            let interface = Some(std::net::Ipv4Addr::LOCALHOST);
+            config.upstream.url = Some(Address::Mdns { interface, port: Some(port) });
+        })
+        .await
+    };
+    let (one, other) = (start().await, start().await);
+    until(&one, "PUT", ONE, |status, _| status < 300).await;
+    until(&other, "GET", ORDERS, |status, body| status == 200 && body.contains("10.0.0.1")).await;
+    one.stop().await;
+    until(&other, "GET", ORDERS, |status, _| status == 404).await;
+    other.stop().await;
 }

@@ -47,7 +47,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) listen: Vec<String>,
     /// The registry to stand in front of, in place of one in memory: etcd://HOST:PORT, with commas between
-    /// several servers, as go-micro keeps it there.
+    /// several servers, or mdns://, as go-micro keeps it there.
     #[arg(long, value_name = "URL")]
     pub(crate) upstream: Option<String>,
     /// Configuration file, in TOML.

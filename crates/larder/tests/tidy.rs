@@ -152,7 +152,10 @@ const MAY_KNOW: [(&str, &[&str]); 8] = [
     ("larder-micro", &["larder-registry"]),
     ("larder-etcd", &["larder-cache", "larder-registry", "larder-micro"]),
     ("larder-mdns", &["larder-cache", "larder-registry", "larder-micro"]),
-    ("larder-server", &["larder-cache", "larder-registry", "larder-eureka", "larder-etcd"]),
+    (
+        "larder-server",
+        &["larder-cache", "larder-registry", "larder-eureka", "larder-etcd", "larder-mdns"],
+    ),
     ("larder", &["larder-server"]),
 ];
 

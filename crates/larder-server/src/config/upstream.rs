@@ -1,6 +1,7 @@
 //! The registry that this server stands in front of, if it has none of its own.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 /// The registry behind.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -49,6 +50,13 @@ pub enum Address {
         /// What every key begins with; go-micro's prefix if there is none.
         prefix: Option<String>,
     },
+    /// `mdns://[INTERFACE[:PORT]]`: on the local network, as go-micro's default registry announces it.
+    Mdns {
+        /// The address of the interface to use; the system's choice if there is none.
+        interface: Option<Ipv4Addr>,
+        /// The port; 5353 if there is none.
+        port: Option<u16>,
+    },
 }
 
 /// A text that nothing prints.
@@ -63,10 +71,14 @@ impl fmt::Debug for Secret {
 
 /// Reads an address; says what was expected.
 pub(super) fn address(text: &str) -> Result<Option<Address>, String> {
-    let expected = || "etcd://HOST:PORT, with commas between several servers".to_owned();
     if text.is_empty() {
         return Ok(None);
     }
+    if let Some(rest) = text.strip_prefix("mdns://") {
+        return mdns(rest).map(Some);
+    }
+    let expected =
+        || "etcd://HOST:PORT, with commas between several servers, or mdns://".to_owned();
     let rest = text.strip_prefix("etcd://").ok_or_else(expected)?;
     let (servers, prefix) = match rest.split_once('/') {
         Some((servers, prefix)) if !prefix.is_empty() => (servers, Some(format!("/{prefix}"))),
@@ -79,6 +91,25 @@ pub(super) fn address(text: &str) -> Result<Option<Address>, String> {
         return Err(expected());
     }
     Ok(Some(Address::Etcd { endpoints, prefix }))
+}
+
+/// Reads `[INTERFACE[:PORT]]`.
+fn mdns(text: &str) -> Result<Address, String> {
+    if text.is_empty() {
+        return Ok(Address::Mdns { interface: None, port: None });
+    }
+    let (interface, port) = match text.split_once(':') {
+        Some((interface, port)) => {
+            (interface, port.parse().ok().filter(|port| *port > 0).map(Some))
+        }
+        None => (text, Some(None)),
+    };
+    match (interface.parse(), port) {
+        (Ok(interface), Some(port)) => Ok(Address::Mdns { interface: Some(interface), port }),
+        _ => {
+            Err("mdns:// and the IPv4 address of an interface, such as mdns://127.0.0.1".to_owned())
+        }
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +126,17 @@ mod tests {
         assert_eq!(address("etcd://a:2379, b:2379/"), etcd(&["a:2379", "b:2379"], None));
         assert_eq!(address("etcd://a/team/services/"), etcd(&["a"], Some("/team/services/")));
         assert_eq!(address(""), Ok(None));
+    }
+
+    #[test]
+    fn multicast_dns_may_have_an_interface_and_a_port() {
+        let mdns = |interface, port| Ok(Some(Address::Mdns { interface, port }));
+        assert_eq!(address("mdns://"), mdns(None, None));
+        assert_eq!(address("mdns://127.0.0.1"), mdns(Some(Ipv4Addr::LOCALHOST), None));
+        assert_eq!(address("mdns://127.0.0.1:99"), mdns(Some(Ipv4Addr::LOCALHOST), Some(99)));
+        for text in ["mdns://lo", "mdns://127.0.0.1:0", "mdns://127.0.0.1:x", "mdns://::1"] {
+            assert!(address(text).is_err(), "{text}");
+        }
     }
 
     #[test]
