@@ -164,7 +164,12 @@ fn change(shared: &Shared, apply: impl FnOnce(&mut Snapshot, u64) -> Option<Chan
 /// Puts a new state in place, and tells everyone.
 fn install(shared: &Shared, now: Snapshot, changes: &[Change]) {
     let mut state = shared.state();
-    if state.contact != Contact::Now {
+    let regained = state.contact != Contact::Now;
+    if changes.is_empty() && !regained {
+        // Nothing that anybody waits for.
+        return;
+    }
+    if regained {
         tracing::info!(
             instances = now.len(),
             changes = changes.len(),
