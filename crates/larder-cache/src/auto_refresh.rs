@@ -19,7 +19,6 @@ use std::time::Duration;
 use crate::aftermath::Aftermath;
 use crate::cache::Cache;
 use crate::engine::Engine;
-use crate::entry::Entry;
 use crate::error::Error;
 use crate::keep::Refresh;
 use crate::keep::batch::desk::{Desk, Phase};
@@ -215,7 +214,13 @@ impl<R: SyncSource> AutoRefresh<R> {
 
     /// Deletes an item; says whether there was one. A sync that is under way cannot bring it back.
     pub fn delete(&self, id: &R::Id) -> bool {
-        self.remove(id, |_| true)
+        let engine = self.engine();
+        let mut aftermath = Aftermath::new();
+        let mut shard = engine.slots.shard(id);
+        let found = engine.forget(id, &mut shard, Removal::Deleted, &mut aftermath);
+        drop(shard);
+        aftermath.settle(engine);
+        found
     }
 
     /// Deletes an item when its running sync has ended, or else at the next whole
@@ -327,20 +332,6 @@ impl<R: SyncSource> AutoRefresh<R> {
         if stopped { Err(Stopped) } else { Ok(()) }
     }
 
-    /// Removes an item if `chosen` picks it; says whether it did.
-    fn remove(&self, id: &R::Id, chosen: impl FnOnce(&Entry<R::Item>) -> bool) -> bool {
-        let engine = self.engine();
-        let mut aftermath = Aftermath::new();
-        let mut shard = engine.slots.shard(id);
-        let entry = engine.store.peek(id);
-        let found = entry.as_ref().is_some_and(chosen)
-            && engine.forget(id, &mut shard, Removal::Deleted, &mut aftermath);
-        aftermath.hold(entry);
-        drop(shard);
-        aftermath.settle(engine);
-        found
-    }
-
     fn create(
         &self,
         id: &R::Id,
@@ -355,10 +346,14 @@ impl<R: SyncSource> AutoRefresh<R> {
             return Ok(Creation { item, is_new: false });
         }
         engine.counters.count(Event::Miss);
-        self.enter_ended(&mut roster);
+        self.enter_ended(&mut roster, aftermath);
         while engine.store.len() >= self.size {
             let victim = roster.victim(self.overflow == Overflow::Evict, |id| {
-                engine.store.peek(id).map(|entry| Resident::of(&entry))
+                let entry = engine.store.peek(id)?;
+                let resident = Resident::of(&entry);
+                // Somebody may delete it meanwhile: its drop, foreign code, is not for under a lock.
+                aftermath.hold(Some(entry));
+                Some(resident)
             });
             let Some(victim) = victim else {
                 engine.source.departures.refused.fetch_add(1, Ordering::Relaxed);
@@ -408,12 +403,13 @@ impl<R: SyncSource> AutoRefresh<R> {
     }
 
     /// Takes note of the items that have become terminal: they are the first to be evicted.
-    fn enter_ended(&self, roster: &mut Roster<R::Id>) {
+    fn enter_ended(&self, roster: &mut Roster<R::Id>, aftermath: &mut Aftermath<Syncing<R>>) {
         let store = &self.engine().store;
         for id in self.desk.take_ended() {
             if let Some(entry) = store.peek(&id) {
                 let resident = Resident::of(&entry);
                 roster.enter(id, resident, store.len(), |id| store.contains(id));
+                aftermath.hold(Some(entry));
             }
         }
     }

@@ -59,18 +59,18 @@ impl<K: Hash + Eq + Clone> Roster<K> {
     pub(crate) fn victim(
         &mut self,
         live: bool,
-        find: impl Fn(&K) -> Option<Resident>,
+        mut find: impl FnMut(&K) -> Option<Resident>,
     ) -> Option<K> {
         let terminal = self.terminal.victim(|key| find(key).filter(|found| found.terminal));
-        terminal.or_else(|| {
-            let of_live = |key: &K| find(key).filter(|found| !found.terminal);
-            if live { self.live.victim(of_live) } else { None }
-        })
+        if terminal.is_some() || !live {
+            return terminal;
+        }
+        self.live.victim(|key| find(key).filter(|found| !found.terminal))
     }
 }
 
 impl<K: Hash + Eq + Clone> Ring<K> {
-    fn victim(&mut self, find: impl Fn(&K) -> Option<Resident>) -> Option<K> {
+    fn victim(&mut self, mut find: impl FnMut(&K) -> Option<Resident>) -> Option<K> {
         // Whoever is put to the end has been seen as it is now. So the second time round somebody
         // leaves, unless everybody is read faster than the hand moves.
         let mut patience = 2 * self.rows.len() + 1;

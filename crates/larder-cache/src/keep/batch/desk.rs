@@ -39,8 +39,8 @@ pub(crate) struct Throughput {
     pub(crate) rate: Option<Rate>,
 }
 
-/// What the driver does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the driver does, in the order in which it does so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     /// It waits to be started.
     Waiting,
@@ -90,9 +90,7 @@ impl<K: Hash + Eq + Clone, V> Desk<K, V> {
     /// Enters a phase, unless it is past it already.
     pub(crate) fn enter(&self, next: Phase) {
         let mut phase = lock(&self.phase);
-        if (*phase as u8) < next as u8 {
-            *phase = next;
-        }
+        *phase = next.max(*phase);
         drop(phase);
         drop(self.changed.raise());
     }
