@@ -27,6 +27,7 @@
 
 pub mod apps_hash;
 pub mod delta;
+pub mod payload;
 pub mod response_cache;
 pub mod server;
 pub mod wire;

@@ -14,8 +14,8 @@ use serde::Deserialize;
 
 use super::refusal::Refusal;
 use super::{Eureka, negotiation};
-use crate::response_cache::Format;
-use crate::wire::{ApiVersion, json, xml};
+use crate::response_cache::media_type;
+use crate::wire::{ApiVersion, Format, json, xml};
 
 /// `POST apps/{app}`: exactly 204, which several clients insist on.
 pub(super) async fn register(
@@ -147,7 +147,7 @@ fn encode(instance: &Instance, version: ApiVersion, headers: &HeaderMap) -> Resp
         Format::Json => json::instance(instance),
         Format::Xml => xml::instance(instance, version),
     };
-    ([(CONTENT_TYPE, format.media_type())], body).into_response()
+    ([(CONTENT_TYPE, media_type(format))], body).into_response()
 }
 
 /// The query parameters of the operations on one instance. Others are ignored, as `status` of a

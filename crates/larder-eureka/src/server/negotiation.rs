@@ -5,11 +5,23 @@
 use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName};
 
-use crate::response_cache::{Encoding, Format};
+use crate::response_cache::Encoding;
+use crate::wire::{ApiVersion, Form, Format};
 
-/// The format of a cached answer: JSON if and only if `Accept` mentions it, else XML.
-pub(super) fn cached_format(headers: &HeaderMap) -> Format {
-    if joined(headers, &ACCEPT).contains("json") { Format::Json } else { Format::Xml }
+/// What Java's client asks with for lists with less in them.
+const EUREKA_ACCEPT: HeaderName = HeaderName::from_static("x-eureka-accept");
+
+/// The form of a list: JSON if and only if `Accept` mentions it, else XML; compact if and only if
+/// `X-Eureka-Accept` says just that.
+pub(super) fn form(headers: &HeaderMap, version: ApiVersion) -> Form {
+    let is_json = joined(headers, &ACCEPT).contains("json");
+    let is_compact = joined(headers, &EUREKA_ACCEPT).trim() == "compact";
+    match (is_json, is_compact) {
+        (true, false) => Form::Json,
+        (true, true) => Form::CompactJson,
+        (false, false) => Form::Xml(version),
+        (false, true) => Form::CompactXml,
+    }
 }
 
 /// The format of a live answer: the first of the two that `Accept` lists, else XML, as JAX-RS picks
@@ -100,16 +112,34 @@ mod tests {
     }
 
     #[test]
-    fn a_cached_answer_is_json_only_if_the_client_mentions_it() {
-        for (accept, format) in [
-            ("application/json", Format::Json),
-            ("application/xml, application/JSON;q=0.1", Format::Json),
-            ("application/xml", Format::Xml),
-            ("*/*", Format::Xml),
+    fn a_list_is_json_only_if_the_client_mentions_it() {
+        let xml = Form::Xml(ApiVersion::V2);
+        for (accept, expected) in [
+            ("application/json", Form::Json),
+            ("application/xml, application/JSON;q=0.1", Form::Json),
+            ("application/xml", xml),
+            ("*/*", xml),
         ] {
-            assert_eq!(cached_format(&headers(ACCEPT, accept)), format, "{accept}");
+            assert_eq!(form(&headers(ACCEPT, accept), ApiVersion::V2), expected, "{accept}");
         }
-        assert_eq!(cached_format(&HeaderMap::new()), Format::Xml);
+        assert_eq!(form(&HeaderMap::new(), ApiVersion::V1), Form::Xml(ApiVersion::V1));
+    }
+
+    #[test]
+    fn a_list_is_compact_only_if_the_client_says_just_that() {
+        for (accept, expected) in [
+            ("compact", Form::CompactJson),
+            ("COMPACT", Form::CompactJson),
+            ("full", Form::Json),
+            ("", Form::Json),
+            ("compactest", Form::Json),
+        ] {
+            let mut headers = headers(EUREKA_ACCEPT, accept);
+            headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+            assert_eq!(form(&headers, ApiVersion::V2), expected, "{accept}");
+        }
+        let compact = headers(EUREKA_ACCEPT, "compact");
+        assert_eq!(form(&compact, ApiVersion::V1), Form::CompactXml);
     }
 
     #[test]

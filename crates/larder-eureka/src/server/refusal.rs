@@ -6,7 +6,8 @@ use axum::response::{IntoResponse, Response};
 use larder_registry::Error;
 
 use super::path;
-use crate::response_cache::Format;
+use crate::response_cache::media_type;
+use crate::wire::Format;
 
 /// Why a request was not done.
 #[derive(Debug)]
@@ -88,7 +89,7 @@ fn body(format: Format, says: &str) -> Response {
             format!("<error><message>{says}</message></error>")
         }
     };
-    (StatusCode::BAD_REQUEST, [(CONTENT_TYPE, format.media_type())], body).into_response()
+    (StatusCode::BAD_REQUEST, [(CONTENT_TYPE, media_type(format))], body).into_response()
 }
 
 fn text(status: StatusCode, says: String) -> Response {

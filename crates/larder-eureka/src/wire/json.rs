@@ -1,5 +1,6 @@
 //! Eureka's JSON: written as Netflix's `LegacyJacksonJson` writes it, read more tolerantly.
 
+pub(crate) mod compact;
 mod encode;
 
 use larder_registry::model::Instance;
@@ -8,7 +9,8 @@ use super::registration::{Dialect, Registration, read};
 use super::tree::Tree;
 use super::{Application, Applications, DecodeError, as_utf8};
 
-pub use encode::{application, applications, instance, write_instance};
+pub(crate) use encode::{close_app, close_list, open_app, open_list};
+pub use encode::{instance, write_instance};
 
 /// JSON writes keys as they are, and Netflix's decoder wants statuses in upper case.
 const DIALECT: Dialect = Dialect { metadata_key: str::to_owned, status_in_any_case: false };

@@ -2,34 +2,37 @@
 
 use larder_registry::model::{DataCenter, Instance, Lease, Metadata, Port, Status};
 
+use crate::wire::Heading;
 use crate::wire::defaults::{self, AMAZON, AMAZON_CLASS, EMPTY_MAP_CLASS, MY_OWN, OWN_CLASS};
-use crate::wire::{Application, Applications};
 
-/// `{"applications":{…}}`
-pub fn applications(applications: &Applications) -> Vec<u8> {
-    let mut out = Json(Vec::new());
-    out.raw(r#"{"applications":{"versions__delta":"#);
-    out.quoted_number(applications.version);
-    out.raw(r#","apps__hashcode":"#);
-    out.text(&applications.hash);
-    out.raw(r#","application":["#);
-    for (place, app) in applications.apps.iter().enumerate() {
-        if place > 0 {
-            out.raw(",");
-        }
-        write_application(&mut out, app);
-    }
-    out.raw("]}}");
-    out.0
+/// What comes before the applications of a list.
+pub(crate) fn open_list(out: &mut Vec<u8>, heading: &Heading) {
+    in_json(out, |json| {
+        json.raw(r#"{"applications":{"versions__delta":"#);
+        json.quoted_number(heading.version);
+        json.raw(r#","apps__hashcode":"#);
+        json.text(&heading.hash);
+        json.raw(r#","application":["#);
+    });
 }
 
-/// `{"application":{…}}`
-pub fn application(app: &Application) -> Vec<u8> {
-    let mut out = Json(Vec::new());
-    out.raw(r#"{"application":"#);
-    write_application(&mut out, app);
-    out.raw("}");
-    out.0
+/// What comes after the applications of a list.
+pub(crate) fn close_list(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"]}}");
+}
+
+/// What comes before the instances of an application.
+pub(crate) fn open_app(out: &mut Vec<u8>, name: &str) {
+    in_json(out, |json| {
+        json.raw(r#"{"name":"#);
+        json.text(&name.to_uppercase());
+        json.raw(r#","instance":["#);
+    });
+}
+
+/// What comes after the instances of an application.
+pub(crate) fn close_app(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"]}");
 }
 
 /// `{"instance":{…}}`
@@ -42,26 +45,13 @@ pub fn instance(instance: &Instance) -> Vec<u8> {
 
 /// Appends one instance, as it stands in a list.
 pub fn write_instance(out: &mut Vec<u8>, instance: &Instance) {
-    let mut json = Json(std::mem::take(out));
-    write_identity(&mut json, instance);
-    write_where(&mut json, instance);
-    write_optional(&mut json, instance);
-    write_history(&mut json, instance);
-    json.raw("}");
-    *out = json.0;
-}
-
-fn write_application(out: &mut Json, app: &Application) {
-    out.raw(r#"{"name":"#);
-    out.text(&app.name.to_uppercase());
-    out.raw(r#","instance":["#);
-    for (place, instance) in app.instances.iter().enumerate() {
-        if place > 0 {
-            out.raw(",");
-        }
-        write_instance(&mut out.0, instance);
-    }
-    out.raw("]}");
+    in_json(out, |json| {
+        write_identity(json, instance);
+        write_where(json, instance);
+        write_optional(json, instance);
+        write_history(json, instance);
+        json.raw("}");
+    });
 }
 
 fn write_identity(out: &mut Json, instance: &Instance) {
@@ -122,7 +112,7 @@ fn write_history(out: &mut Json, instance: &Instance) {
     out.option("asgName", instance.asg.as_deref());
 }
 
-fn write_port(out: &mut Json, port: Port) {
+pub(super) fn write_port(out: &mut Json, port: Port) {
     out.raw(r#"{"$":"#);
     out.number(port.number);
     out.raw(r#","@enabled":""#);
@@ -131,6 +121,16 @@ fn write_port(out: &mut Json, port: Port) {
 }
 
 fn write_data_center(out: &mut Json, center: Option<&DataCenter>) {
+    let cloud = center.and_then(|center| center.metadata.as_ref());
+    write_center(out, center, cloud.into_iter().flatten());
+}
+
+/// The data center, with this of its cloud's metadata.
+pub(super) fn write_center<'a>(
+    out: &mut Json,
+    center: Option<&DataCenter>,
+    cloud: impl Iterator<Item = (&'a String, &'a String)>,
+) {
     let name = center.map_or(MY_OWN, |center| &center.name);
     let is_amazon = name == AMAZON;
     out.raw(r#","dataCenterInfo":{"@class":"#);
@@ -139,8 +139,7 @@ fn write_data_center(out: &mut Json, center: Option<&DataCenter>) {
     out.text(name);
     if is_amazon {
         out.raw(r#","metadata":{"#);
-        let cloud = center.and_then(|center| center.metadata.as_ref());
-        write_pairs(out, cloud.unwrap_or(&Metadata::new()));
+        write_pairs(out, cloud);
         out.raw("}");
     }
     out.raw("}");
@@ -173,8 +172,11 @@ fn write_metadata(out: &mut Json, metadata: &Metadata) {
     out.raw("}");
 }
 
-fn write_pairs(out: &mut Json, pairs: &Metadata) {
-    for (place, (key, value)) in pairs.iter().enumerate() {
+pub(super) fn write_pairs<'a>(
+    out: &mut Json,
+    pairs: impl IntoIterator<Item = (&'a String, &'a String)>,
+) {
+    for (place, (key, value)) in pairs.into_iter().enumerate() {
         if place > 0 {
             out.raw(",");
         }
@@ -185,24 +187,31 @@ fn write_pairs(out: &mut Json, pairs: &Metadata) {
 }
 
 /// Bytes of JSON that grow at the end.
-struct Json(Vec<u8>);
+pub(super) struct Json(Vec<u8>);
+
+/// Appends to `out` what `write` writes.
+pub(super) fn in_json(out: &mut Vec<u8>, write: impl FnOnce(&mut Json)) {
+    let mut json = Json(std::mem::take(out));
+    write(&mut json);
+    *out = json.0;
+}
 
 impl Json {
-    fn raw(&mut self, text: &str) {
+    pub(super) fn raw(&mut self, text: &str) {
         self.0.extend_from_slice(text.as_bytes());
     }
 
-    fn number<N: itoa::Integer>(&mut self, number: N) {
+    pub(super) fn number<N: itoa::Integer>(&mut self, number: N) {
         self.raw(itoa::Buffer::new().format(number));
     }
 
-    fn quoted_number<N: itoa::Integer>(&mut self, number: N) {
+    pub(super) fn quoted_number<N: itoa::Integer>(&mut self, number: N) {
         self.raw("\"");
         self.number(number);
         self.raw("\"");
     }
 
-    fn option(&mut self, key: &str, value: Option<&str>) {
+    pub(super) fn option(&mut self, key: &str, value: Option<&str>) {
         if let Some(value) = value {
             self.raw(",\"");
             self.raw(key);
@@ -212,7 +221,7 @@ impl Json {
     }
 
     /// A string, escaped as Jackson escapes: what must be, with hexadecimal digits in upper case.
-    fn text(&mut self, text: &str) {
+    pub(super) fn text(&mut self, text: &str) {
         self.0.push(b'"');
         let mut written = 0;
         for (place, byte) in text.bytes().enumerate() {
