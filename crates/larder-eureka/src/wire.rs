@@ -10,6 +10,7 @@ mod form;
 pub mod json;
 mod listed;
 pub mod registration;
+pub mod replication;
 mod tree;
 pub mod xml;
 

@@ -1,7 +1,9 @@
 //! Netflix's own outputs, read into the model and written again from it, byte for byte.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use larder_eureka::wire::replication::{self, Sent};
 use larder_eureka::wire::{ApiVersion, Form, json, xml};
 
 const XML: Form = Form::Xml(ApiVersion::V2);
@@ -83,6 +85,34 @@ fn a_compact_list_is_read_like_a_full_one() {
         let decoded = xml::decode_applications(&golden(&xml_name)).expect(list);
         assert_same(&xml_name, &Form::CompactXml.list(&decoded));
     }
+}
+
+#[test]
+fn a_batch_of_a_peer_is_read_and_written_as_netflix_writes_it() {
+    let name = "LegacyJacksonJson.batch.json";
+    let received = replication::decode_batch(&golden(name)).expect("a batch");
+    let sent: Vec<Sent> = received
+        .into_iter()
+        .map(|item| Sent {
+            action: item.action.expect("a known one"),
+            dirty_at: item.dirty_at,
+            status_override: item.status_override,
+            status: item.status,
+            instance: item
+                .instance
+                .map(|sent| Arc::new(sent.into_instance("APP1", 0).expect("it is complete"))),
+            key: item.key,
+        })
+        .collect();
+    assert_same(name, &replication::encode_batch(&sent));
+}
+
+#[test]
+fn the_answers_to_a_batch_are_read_and_written_as_netflix_writes_them() {
+    let name = "LegacyJacksonJson.batchresp.json";
+    let answers = replication::decode_answers(&golden(name)).expect("answers");
+    assert_eq!(answers.iter().map(|one| one.status).collect::<Vec<_>>(), [200, 409, 404]);
+    assert_same(name, &replication::encode_answers(&answers));
 }
 
 #[test]

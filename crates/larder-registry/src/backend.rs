@@ -30,6 +30,15 @@ pub trait Backend: Debug + Send + Sync {
     /// changes nothing else. Answers with the instance as it is held.
     fn register(&self, instance: Instance) -> BoxFuture<'_, Result<Arc<Instance>, Error>>;
 
+    /// Adds the instance as another registry of the same kind holds it, or replaces the one with its key.
+    ///
+    /// Like [`register`](Self::register), but its status stands: the other registry has resolved it. That
+    /// is how Eureka's servers take what their peers send. By default the same as `register`, for
+    /// backends that have no peers.
+    fn adopt(&self, instance: Instance) -> BoxFuture<'_, Result<Arc<Instance>, Error>> {
+        self.register(instance)
+    }
+
     /// Renews the lease of `key`.
     ///
     /// `dirty_at` is what the registrant believes it last registered; if it is newer than what is held

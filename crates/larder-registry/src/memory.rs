@@ -173,6 +173,10 @@ impl Backend for Memory {
         ready(self.shared.write(|registrar, at| registrar.register(instance, at)))
     }
 
+    fn adopt(&self, instance: Instance) -> BoxFuture<'_, Result<Arc<Instance>, Error>> {
+        ready(self.shared.write(|registrar, at| registrar.adopt(instance, at)))
+    }
+
     fn renew<'a>(
         &'a self,
         key: &'a Key,

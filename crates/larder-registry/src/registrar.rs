@@ -71,6 +71,20 @@ impl Registrar {
     /// Adds an instance or replaces the one with its key; see
     /// [`Backend::register`](crate::Backend::register).
     pub fn register(&mut self, instance: Instance, at: Moment) -> Result<Outcome, Error> {
+        self.take(instance, rules::settle, at)
+    }
+
+    /// Adds an instance as another registry holds it; see [`Backend::adopt`](crate::Backend::adopt).
+    pub fn adopt(&mut self, instance: Instance, at: Moment) -> Result<Outcome, Error> {
+        self.take(instance, rules::settle_adopted, at)
+    }
+
+    fn take(
+        &mut self,
+        instance: Instance,
+        settle: fn(Instance, Option<&Instance>, u64) -> Instance,
+        at: Moment,
+    ) -> Result<Outcome, Error> {
         let key = instance.key();
         let before = self.catalog.get(&key).cloned();
         if before.is_none() && self.catalog.len() >= self.max_instances {
@@ -80,7 +94,7 @@ impl Registrar {
             self.leases.renew(&key, at.now, at.wall);
             return Ok(Outcome { instance: held.clone(), change: None });
         }
-        let instance = rules::settle(instance, before.as_deref(), at.wall);
+        let instance = settle(instance, before.as_deref(), at.wall);
         match instance.lease {
             Some(lease) => self.leases.grant(key, secs(lease.duration_secs), at.now, at.wall),
             None => self.leases.end(&key),

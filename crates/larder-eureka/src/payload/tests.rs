@@ -62,7 +62,7 @@ proptest! {
     /// Chunks of 1,000 bytes hold one instance or a few: edges are everywhere.
     #[test]
     fn a_rope_that_follows_changes_reads_as_the_list_that_is_written_anew(
-        steps in proptest::collection::vec(step(), 1..80),
+        steps in proptest::collection::vec(step(), 1..40),
         at_once in 1..6_usize,
         form in proptest::sample::select(Form::ALL.to_vec()),
     ) {

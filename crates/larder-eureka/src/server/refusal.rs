@@ -70,7 +70,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-fn status_of(error: &Error) -> StatusCode {
+pub(super) fn status_of(error: &Error) -> StatusCode {
     match error {
         // Eureka's word for "register again", too.
         Error::NotFound(_) | Error::Outdated(_) => StatusCode::NOT_FOUND,

@@ -187,21 +187,21 @@ pub(super) fn write_pairs<'a>(
 }
 
 /// Bytes of JSON that grow at the end.
-pub(super) struct Json(Vec<u8>);
+pub(in crate::wire) struct Json(Vec<u8>);
 
 /// Appends to `out` what `write` writes.
-pub(super) fn in_json(out: &mut Vec<u8>, write: impl FnOnce(&mut Json)) {
+pub(in crate::wire) fn in_json(out: &mut Vec<u8>, write: impl FnOnce(&mut Json)) {
     let mut json = Json(std::mem::take(out));
     write(&mut json);
     *out = json.0;
 }
 
 impl Json {
-    pub(super) fn raw(&mut self, text: &str) {
+    pub(in crate::wire) fn raw(&mut self, text: &str) {
         self.0.extend_from_slice(text.as_bytes());
     }
 
-    pub(super) fn number<N: itoa::Integer>(&mut self, number: N) {
+    pub(in crate::wire) fn number<N: itoa::Integer>(&mut self, number: N) {
         self.raw(itoa::Buffer::new().format(number));
     }
 
@@ -211,7 +211,7 @@ impl Json {
         self.raw("\"");
     }
 
-    pub(super) fn option(&mut self, key: &str, value: Option<&str>) {
+    pub(in crate::wire) fn option(&mut self, key: &str, value: Option<&str>) {
         if let Some(value) = value {
             self.raw(",\"");
             self.raw(key);
@@ -221,7 +221,7 @@ impl Json {
     }
 
     /// A string, escaped as Jackson escapes: what must be, with hexadecimal digits in upper case.
-    pub(super) fn text(&mut self, text: &str) {
+    pub(in crate::wire) fn text(&mut self, text: &str) {
         self.0.push(b'"');
         let mut written = 0;
         for (place, byte) in text.bytes().enumerate() {

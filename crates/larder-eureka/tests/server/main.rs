@@ -1,5 +1,8 @@
 //! The routes, as clients see them: statuses, headers, bodies, and what bad input changes (nothing).
 
+mod operations;
+mod peers;
+
 use std::sync::Arc;
 
 use axum::Router;
