@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::catalog::{Change, Service, Snapshot};
 use crate::event::Event;
 use crate::model::{CheckKey, Health, Instance, Key, Name, Probe, Status};
+use crate::registrar::self_preservation::Explained;
 
 /// A boxed future: what keeps [`Backend`] object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -116,6 +117,18 @@ pub trait View: Debug + Send + Sync {
     /// What ended by itself so far; nothing by default, for a registry where nothing does.
     fn tally(&self) -> Tally {
         Tally::default()
+    }
+
+    /// Why leases that ran out are held on to, or are not; nothing by default, for a registry that holds on
+    /// to none.
+    fn self_preservation(&self) -> Option<Explained> {
+        None
+    }
+
+    /// An operator says that the instances whose leases ran out are gone: they are removed. Answers how many
+    /// there are; none by default.
+    fn confirm_expired(&self) -> usize {
+        0
     }
 }
 

@@ -13,10 +13,11 @@ use larder_cache::Clock;
 use larder_etcd::{Credentials, Etcd};
 use larder_mdns::Mdns;
 use larder_registry::backend::Copied;
+use larder_registry::registrar::self_preservation;
 use larder_registry::{Backend, Guarded, Memory, Mirror, Registry, guard, memory};
 
 use crate::api::{self, Refusal};
-use crate::config::{Address, Config, Guard, Upstream};
+use crate::config::{self, Address, Config, Guard, Upstream};
 
 /// Why the registry behind cannot be used. Not retried: correct `upstream.url`.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +42,7 @@ pub(crate) struct Opened {
 pub(crate) fn open(config: &Config, clock: &Clock) -> Result<Opened, OpenError> {
     let (limits, clock) = (config.registry, clock.clone());
     let Some(address) = &config.upstream.url else {
-        let options =
-            memory::Options { max_instances: limits.max_instances, log_len: limits.log_len };
-        let registry = Arc::new(Memory::start(options, clock));
+        let registry = Arc::new(Memory::start(embedded(&limits), clock));
         return Ok(Opened { registry, guard: None });
     };
     let behind: Arc<dyn Backend> = match address {
@@ -66,6 +65,20 @@ pub(crate) fn open(config: &Config, clock: &Clock) -> Result<Opened, OpenError> 
     let guard = Arc::new(Guarded::new(behind, options, clock.clone()));
     let registry = Arc::new(Mirror::start(guard.clone(), limits.log_len, clock));
     Ok(Opened { registry, guard: Some(guard) })
+}
+
+/// This server's own registry.
+fn embedded(config: &config::Registry) -> memory::Options {
+    let preserving = self_preservation::Options {
+        share: f64::from(config.self_preservation_percent) / 100.0,
+        at_least: config.self_preservation_at_least,
+    };
+    memory::Options {
+        max_instances: config.max_instances,
+        log_len: config.log_len,
+        lease_time: config.lease_time,
+        self_preservation: config.self_preservation.then_some(preserving),
+    }
 }
 
 fn etcd_options(

@@ -17,7 +17,7 @@ use crate::wire::{ApiVersion, Format, json, xml};
 
 /// The page, as far as every format has it.
 struct Page {
-    general: [(&'static str, String); 2],
+    general: Vec<(&'static str, String)>,
     replicas: [(&'static str, String); 3],
 }
 
@@ -25,11 +25,12 @@ impl Page {
     fn of(eureka: &Eureka) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let uptime = eureka.clock.now().since(eureka.started);
+        let mut general =
+            vec![("num-of-cpus", cores.to_string()), ("server-uptime", hours_and_minutes(uptime))];
+        let preserving = eureka.view().self_preservation();
+        general.extend(preserving.map(|explained| ("self-preservation", explained.to_string())));
         Self {
-            general: [
-                ("num-of-cpus", cores.to_string()),
-                ("server-uptime", hours_and_minutes(uptime)),
-            ],
+            general,
             replicas: [
                 ("registered-replicas", String::new()),
                 ("available-replicas", String::new()),
