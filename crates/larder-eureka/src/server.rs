@@ -23,15 +23,16 @@ mod body;
 mod instance;
 mod negotiation;
 pub mod path;
+mod rate_limit;
 mod refusal;
 mod replication;
 mod status;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::Method;
+use axum::http::{HeaderMap, HeaderName, Method};
 use axum::response::{IntoResponse, Response};
 use larder_cache::{Clock, Time};
 use larder_registry::model::Instance;
@@ -39,7 +40,13 @@ use larder_registry::{Registry, View};
 
 use crate::response_cache::{Entity, ResponseCache};
 use crate::server::path::Route;
+use crate::server::rate_limit::RateLimiter;
 use crate::server::refusal::Refusal;
+
+pub use rate_limit::RateLimits;
+
+/// Who asks, as Java's clients and servers say.
+const IDENTITY: HeaderName = HeaderName::from_static("discoveryidentity-name");
 
 /// What the routes need.
 #[derive(Debug)]
@@ -49,6 +56,7 @@ pub struct Eureka {
     clock: Clock,
     started: Time,
     own: Instance,
+    limiter: Option<Mutex<RateLimiter>>,
 }
 
 /// Who asks for something.
@@ -65,7 +73,7 @@ impl Eureka {
     pub fn new(registry: Arc<dyn Registry>, responses: Arc<ResponseCache>, clock: Clock) -> Self {
         let started = clock.now();
         let own = Instance { is_coordinator: true, ..Instance::new("LARDER", "larder") };
-        Self { registry, responses, clock, started, own }
+        Self { registry, responses, clock, started, own, limiter: None }
     }
 
     /// The server's own entry, as its status page shows it.
@@ -73,6 +81,20 @@ impl Eureka {
     pub fn described_by(mut self, own: Instance) -> Self {
         self.own = Instance { is_coordinator: true, ..own };
         self
+    }
+
+    /// Refuses reads of lists beyond these limits, with 503.
+    #[must_use]
+    pub fn limited_to(mut self, limits: RateLimits) -> Self {
+        self.limiter = Some(Mutex::new(RateLimiter::new(limits, self.clock.now())));
+        self
+    }
+
+    fn admits(&self, route: &Route, headers: &HeaderMap) -> bool {
+        let Some(limiter) = &self.limiter else { return true };
+        let client = headers.get(IDENTITY).and_then(|name| name.to_str().ok());
+        let mut limiter = limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        limiter.admits(route, client, self.clock.now())
     }
 
     fn view(&self) -> &dyn View {
@@ -94,6 +116,9 @@ async fn route(eureka: &Eureka, request: Request) -> Result<Response, Refusal> {
     let (version, route) = path::parse(request.uri().path())?;
     let headers = request.headers();
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if reads && !eureka.admits(&route, headers) {
+        return Err(Refusal::TooMany);
+    }
     match (request.method().clone(), route) {
         (_, Route::Apps) if reads => apps::list(eureka, Entity::Apps, version, headers).await,
         (_, Route::Delta) if reads => apps::list(eureka, Entity::Delta, version, headers).await,

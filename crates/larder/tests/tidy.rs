@@ -74,6 +74,7 @@ const PURE: &[&str] = &[
     "larder-eureka/src/response_cache/invalidation.rs",
     "larder-eureka/src/server/negotiation.rs",
     "larder-eureka/src/server/path.rs",
+    "larder-eureka/src/server/rate_limit.rs",
     "larder-eureka/src/wire/",
     "larder-server/src/checks/allow.rs",
     "larder-server/src/checks/follow.rs",

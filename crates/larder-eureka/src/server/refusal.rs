@@ -1,7 +1,7 @@
 //! Answers other than success: a status, and a sentence that says what is wrong.
 
 use axum::http::StatusCode;
-use axum::http::header::{ALLOW, CONTENT_TYPE};
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use larder_registry::Error;
 
@@ -30,6 +30,8 @@ pub(super) enum Refusal {
     Registry(Error),
     /// The answer could not be encoded in time.
     Unavailable(String),
+    /// Lists are read more often than this server was told to allow.
+    TooMany,
 }
 
 impl From<path::Refusal> for Refusal {
@@ -66,6 +68,10 @@ impl IntoResponse for Refusal {
             Self::NoApp(says) => text(StatusCode::NOT_FOUND, says),
             Self::Registry(error) => text(status_of(&error), error.to_string()),
             Self::Unavailable(says) => text(StatusCode::SERVICE_UNAVAILABLE, says),
+            Self::TooMany => {
+                let says = "lists are read too often: try again (eureka.rate_limit)".to_owned();
+                ([(RETRY_AFTER, "1")], text(StatusCode::SERVICE_UNAVAILABLE, says)).into_response()
+            }
         }
     }
 }
