@@ -2,6 +2,7 @@
 
 pub mod chance;
 pub mod child;
+pub mod eureka;
 pub mod heap;
 pub mod keys;
 pub mod measure;
