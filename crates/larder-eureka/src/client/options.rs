@@ -32,8 +32,9 @@ pub struct Options {
     /// than the servers' cache of encoded answers. Defaults to: 40 s, for Eureka's 30. Range: any;
     /// zero for servers without such a cache.
     pub lag: Duration,
-    /// How long to wait after a failed round. Defaults to: 800 ms, doubling up to 30 s, a quarter of
-    /// it at random.
+    /// How long to wait after a failed round. Defaults to: 800 ms, doubling up to 5 s, a quarter of it
+    /// at random: a question that fails is no heavier than one that is answered, so that it is not
+    /// asked less often than those.
     pub backoff: Backoff,
     /// How many instances are held at most; beyond it reads answer
     /// [`Error::Full`](larder_registry::Error::Full). Defaults to: 100,000. Range: 1 or more.
@@ -56,7 +57,7 @@ impl Default for Options {
             backoff: Backoff {
                 free_failures: 0,
                 base: Duration::from_millis(800),
-                cap: Duration::from_secs(30),
+                cap: Duration::from_secs(5),
             },
             max_instances: 100_000,
             max_body: 256 << 20,
