@@ -11,7 +11,7 @@ use super::{Application, Applications, DecodeError, as_utf8};
 
 pub(super) use encode::in_json;
 pub(crate) use encode::{close_app, close_list, open_app, open_list};
-pub use encode::{instance, write_instance};
+pub use encode::{instance, registration, write_instance};
 
 /// JSON writes keys as they are, and Netflix's decoder wants statuses in upper case.
 pub(super) const DIALECT: Dialect =
