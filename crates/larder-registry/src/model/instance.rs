@@ -2,12 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use indexmap::IndexMap;
-
-use super::{Check, Health, Key, Name, Status};
-
-/// Free text that users attach to something, in the order in which they wrote it.
-pub type Metadata = IndexMap<String, String>;
+use super::{Check, Health, Key, Metadata, Name, Status};
 
 /// One running copy of a service.
 ///
@@ -193,7 +188,7 @@ impl Instance {
 
     /// Whether its own [`metadata`](Self::metadata) has this pair.
     pub fn has_label(&self, key: &str, value: &str) -> bool {
-        self.metadata.get(key).is_some_and(|held| held == value)
+        self.metadata.get(key) == Some(value)
     }
 
     /// Whether it has this tag.
