@@ -8,7 +8,7 @@ use super::registration::{Dialect, Registration, read};
 use super::tree::Tree;
 use super::{Application, Applications, DecodeError, as_utf8};
 
-pub use encode::{application, applications, instance, write_instance};
+pub use encode::{application, applications, instance, registration, write_instance};
 
 /// JSON writes keys as they are, and Netflix's decoder wants statuses in upper case.
 const DIALECT: Dialect = Dialect { metadata_key: str::to_owned, status_in_any_case: false };

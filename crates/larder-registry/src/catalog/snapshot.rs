@@ -239,7 +239,9 @@ impl StatusCounts {
         self.0[status as usize] += 1;
     }
 
-    fn subtract(&mut self, status: Status) {
-        self.0[status as usize] -= 1;
+    /// Counts one fewer; none of a status that was not counted is none still.
+    pub fn subtract(&mut self, status: Status) {
+        let count = &mut self.0[status as usize];
+        *count = count.saturating_sub(1);
     }
 }

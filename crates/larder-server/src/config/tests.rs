@@ -119,6 +119,15 @@ fn every_mistake_is_told_at_once_with_its_place() {
 }
 
 #[test]
+fn a_password_in_a_url_is_refused_without_being_repeated() {
+    for scheme in ["etcd", "eureka+http", "eureka+https"] {
+        let url = format!("{scheme}://root:hunter2@a:1");
+        let told = read(&format!("[upstream]\nurl = \"{url}\""), &[]).expect_err("it is refused");
+        assert!(told.contains("...@a:1") && !told.contains("hunter2"), "{told}");
+    }
+}
+
+#[test]
 fn a_file_that_is_no_toml_is_told_with_its_line() {
     let told = read("[limits]\nheaders = \n", &[]).expect_err("a value is missing");
     assert!(told.starts_with("larder.toml, line 2: "), "{told}");

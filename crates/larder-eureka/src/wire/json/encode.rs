@@ -40,15 +40,30 @@ pub fn instance(instance: &Instance) -> Vec<u8> {
     out
 }
 
+/// `{"instance":{…}}`, for a registration. When the registrant changed last is left out if it is not
+/// known: the server then takes the time at which it hears of it, where a zero would make it older than
+/// anything.
+pub fn registration(instance: &Instance) -> Vec<u8> {
+    let mut json = Json(Vec::from(br#"{"instance":"#));
+    write_description(&mut json, instance);
+    write_history(&mut json, instance, (instance.dirty_at != 0).then_some(instance.dirty_at));
+    json.raw("}}");
+    json.0
+}
+
 /// Appends one instance, as it stands in a list.
 pub fn write_instance(out: &mut Vec<u8>, instance: &Instance) {
     let mut json = Json(std::mem::take(out));
-    write_identity(&mut json, instance);
-    write_where(&mut json, instance);
-    write_optional(&mut json, instance);
-    write_history(&mut json, instance);
+    write_description(&mut json, instance);
+    write_history(&mut json, instance, Some(instance.dirty_at));
     json.raw("}");
     *out = json.0;
+}
+
+fn write_description(out: &mut Json, instance: &Instance) {
+    write_identity(out, instance);
+    write_where(out, instance);
+    write_optional(out, instance);
 }
 
 fn write_application(out: &mut Json, app: &Application) {
@@ -111,13 +126,15 @@ fn write_optional(out: &mut Json, instance: &Instance) {
     out.option("secureVipAddress", instance.vips.secure.as_deref());
 }
 
-fn write_history(out: &mut Json, instance: &Instance) {
+fn write_history(out: &mut Json, instance: &Instance, dirty_at: Option<u64>) {
     out.raw(r#","isCoordinatingDiscoveryServer":""#);
     out.raw(if instance.is_coordinator { "true" } else { "false" });
     out.raw(r#"","lastUpdatedTimestamp":"#);
     out.quoted_number(instance.updated_at);
-    out.raw(r#","lastDirtyTimestamp":"#);
-    out.quoted_number(instance.dirty_at);
+    if let Some(dirty_at) = dirty_at {
+        out.raw(r#","lastDirtyTimestamp":"#);
+        out.quoted_number(dirty_at);
+    }
     out.option("actionType", instance.action.map(larder_registry::model::Action::as_str));
     out.option("asgName", instance.asg.as_deref());
 }
