@@ -10,6 +10,8 @@ import org.springframework.context.annotation.Configuration;
 
 /** A Spring Cloud Netflix Eureka server on loopback. */
 public final class EurekaServer {
+  private static final String ITSELF = "http://127.0.0.1:0/eureka/";
+
   private EurekaServer() {}
 
   @Configuration(proxyBeanMethods = false)
@@ -24,10 +26,13 @@ public final class EurekaServer {
             Map.entry("server.address", "127.0.0.1"),
             Map.entry("server.port", "0"),
             Map.entry("spring.main.banner-mode", "off"),
-            Map.entry("logging.level.root", "warn"),
+            Map.entry("logging.level.root", "error"),
             Map.entry("eureka.dashboard.enabled", "false"),
             Map.entry("eureka.client.register-with-eureka", "false"),
             Map.entry("eureka.client.fetch-registry", "false"),
+            // It needs a list of peers, and drops itself from it: so it has none, unless told.
+            Map.entry("eureka.client.service-url.defaultZone", ITSELF),
+            Map.entry("eureka.server.my-url", ITSELF),
             Map.entry("eureka.server.enable-self-preservation", "false"),
             Map.entry("eureka.server.eviction-interval-timer-in-ms", "500"),
             Map.entry("eureka.server.response-cache-update-interval-ms", "200"),
