@@ -57,8 +57,8 @@ fn from_latin1(body: &[u8]) -> Vec<u8> {
     body.iter().copied().map(char::from).collect::<String>().into_bytes()
 }
 
-/// `PUT apps/{app}/{id}`: 200 with an empty body, because Java's client parses any other; 404 makes
-/// the client register again.
+/// `PUT apps/{app}/{id}`: 200 with an empty body, because Java's client parses any other; 404, with
+/// an empty body for the same reason, makes the client register again.
 pub(super) async fn heartbeat(
     eureka: &Eureka,
     app: &str,
@@ -66,7 +66,7 @@ pub(super) async fn heartbeat(
     uri: &Uri,
 ) -> Result<Response, Refusal> {
     let dirty_at = Parameters::of(uri)?.dirty_at()?;
-    eureka.registry.renew(&Key::new(app, id), dirty_at).await?;
+    eureka.registry.renew(&Key::new(app, id), dirty_at).await.map_err(Refusal::Heartbeat)?;
     Ok(StatusCode::OK.into_response())
 }
 
