@@ -28,6 +28,9 @@ pub(super) enum Refusal {
     NoApp(String),
     /// The registry said no.
     Registry(Error),
+    /// The registry said no to a heartbeat: the status alone. Netflix's client takes any body for an
+    /// instance, whatever the status; where it cannot read one, it does not register again.
+    Heartbeat(Error),
     /// The answer could not be encoded in time.
     Unavailable(String),
     /// Lists are read more often than this server was told to allow.
@@ -67,6 +70,7 @@ impl IntoResponse for Refusal {
             Self::Transfer(status, says) => text(status, says),
             Self::NoApp(says) => text(StatusCode::NOT_FOUND, says),
             Self::Registry(error) => text(status_of(&error), error.to_string()),
+            Self::Heartbeat(error) => status_of(&error).into_response(),
             Self::Unavailable(says) => text(StatusCode::SERVICE_UNAVAILABLE, says),
             Self::TooMany => {
                 let says = "lists are read too often: try again (eureka.rate_limit)".to_owned();
