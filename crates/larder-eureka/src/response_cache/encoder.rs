@@ -45,7 +45,7 @@ impl Encoder {
     fn encode(&self, key: &Key) -> Option<Payload> {
         Some(match &key.entity {
             Entity::Apps => {
-                let (now, rope) = self.ropes.apps(key.form, &*self.registry);
+                let (now, rope) = self.ropes.apps(key.form, &*self.registry, &self.clock);
                 // Never −1, which makes Java's client fetch everything each time.
                 rope.payload(key.encoding, 1, apps_hash(&now.counts()))
             }
