@@ -125,11 +125,9 @@ mod defaults {
         ["public-ipv4", "public-hostname", "instance-id", "local-ipv4", "availability-zone"];
 
     /// What the compact forms tell of an instance's cloud.
-    pub(super) fn told_of_cloud(
-        center: Option<&DataCenter>,
-    ) -> impl Iterator<Item = (&String, &String)> {
+    pub(super) fn told_of_cloud(center: Option<&DataCenter>) -> impl Iterator<Item = (&str, &str)> {
         let cloud = center.and_then(|center| center.metadata.as_ref());
-        let told = move |key| cloud.and_then(|cloud| cloud.get_key_value(key));
+        let told = move |key| Some((key, cloud?.get(key)?));
         TOLD_OF_CLOUD.into_iter().filter_map(told)
     }
 

@@ -142,7 +142,7 @@ async fn a_registered_instance_is_found_whatever_the_case(backend: &dyn Backend)
     assert_eq!(service.name().as_str(), "Orders", "names are kept as written");
     let held = service.get("1").expect("just registered");
     assert_eq!(held.address.ip.as_deref(), Some("10.0.0.1"));
-    assert_eq!(held.metadata.get("zone").map(String::as_str), Some("a"));
+    assert_eq!(held.metadata.get("zone"), Some("a"));
     backend.close().await;
 }
 

@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use larder_registry::model::{Instance, Metadata, Name, Weights};
+use indexmap::IndexMap;
+use larder_registry::model::{Instance, Name, Weights};
 use serde::{Deserialize, Serialize};
 
 /// The pair in which Larder keeps what Eureka has no field for: a JSON object. The user's own pair of
@@ -27,8 +28,8 @@ struct Carried {
     version: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<String>,
-    #[serde(skip_serializing_if = "Metadata::is_empty")]
-    service_metadata: Metadata,
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    service_metadata: IndexMap<String, String>,
     /// Passing and warning.
     #[serde(skip_serializing_if = "Option::is_none")]
     weights: Option<(u32, u32)>,
@@ -51,16 +52,18 @@ impl Carried {
 
 /// The instance as Eureka can hold it.
 pub(crate) fn pack(mut instance: Instance) -> Instance {
+    let pairs = std::mem::take(&mut instance.service_metadata);
+    let pairs = pairs.iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
     let written = instance.service.as_str();
     let is_upper = written == written.to_uppercase();
     let carried = Carried {
         service: if is_upper { String::new() } else { written.to_owned() },
         version: std::mem::take(&mut instance.version),
         tags: std::mem::take(&mut instance.tags),
-        service_metadata: std::mem::take(&mut instance.service_metadata),
+        service_metadata: pairs.collect(),
         weights: instance.weights.take().map(|weights| (weights.passing, weights.warning)),
         unleased: instance.lease.is_none(),
-        shadowed: instance.metadata.shift_remove(CARRIED),
+        shadowed: instance.metadata.remove(CARRIED),
     };
     if carried != Carried::default() {
         let text = serde_json::to_string(&carried).expect("strings, lists and numbers are JSON");
@@ -80,7 +83,7 @@ pub(crate) fn unpack(printed: &Arc<Instance>) -> Arc<Instance> {
     let Some(text) = printed.metadata.get(CARRIED) else { return printed.clone() };
     let Some(carried) = Carried::read(text) else { return printed.clone() };
     let mut instance = Instance::clone(printed);
-    instance.metadata.shift_remove(CARRIED);
+    instance.metadata.remove(CARRIED);
     instance.metadata.extend(carried.shadowed.map(|value| (CARRIED.to_owned(), value)));
     let service = Name::new(&carried.service);
     if service == instance.service {
@@ -88,7 +91,7 @@ pub(crate) fn unpack(printed: &Arc<Instance>) -> Arc<Instance> {
     }
     instance.version = carried.version;
     instance.tags = carried.tags;
-    instance.service_metadata = carried.service_metadata;
+    instance.service_metadata = carried.service_metadata.into_iter().collect();
     instance.weights = carried.weights.map(|(passing, warning)| Weights { passing, warning });
     if carried.unleased {
         instance.lease = None;
@@ -166,7 +169,7 @@ mod tests {
             let instance = Arc::new(instance);
             assert_eq!(*unpack(&instance), *instance, "{text}");
             let back = unpack(&printed(&instance));
-            assert_eq!(back.metadata.get(CARRIED).map(String::as_str), Some(text));
+            assert_eq!(back.metadata.get(CARRIED), Some(text));
         }
     }
 

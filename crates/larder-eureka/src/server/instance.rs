@@ -62,8 +62,8 @@ fn from_latin1(body: &[u8]) -> Vec<u8> {
     body.iter().copied().map(char::from).collect::<String>().into_bytes()
 }
 
-/// `PUT apps/{app}/{id}`: 200 with an empty body, because Java's client parses any other; 404 makes
-/// the client register again. A peer that knows less is told 409, with what is held.
+/// `PUT apps/{app}/{id}`: 200 with an empty body, because Java's client parses any other; 404, with an
+/// empty body for the same reason, makes the client register again. A peer that knows less is told 409, with what is held.
 pub(super) async fn heartbeat(
     eureka: &Eureka,
     app: &str,
@@ -74,11 +74,12 @@ pub(super) async fn heartbeat(
     let parameters = Parameters::of(uri)?;
     let (key, dirty_at) = (Key::new(app, id), parameters.dirty_at()?);
     if replication::origin(headers) == Origin::Client {
-        let held = eureka.registry.renew(&key, dirty_at).await?;
+        let held = eureka.registry.renew(&key, dirty_at).await.map_err(Refusal::Heartbeat)?;
         eureka.done(Action::Heartbeat, Origin::Client, || News::renewed(key, &held));
         return Ok(StatusCode::OK.into_response());
     }
-    let answer = replication::heartbeat(eureka, parameters.heartbeat(key, dirty_at)).await?;
+    let answer = replication::heartbeat(eureka, parameters.heartbeat(key, dirty_at)).await;
+    let answer = answer.map_err(Refusal::Heartbeat)?;
     let status = if answer.instance.is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
     let body = answer.instance.map(|held| encode(&held, ApiVersion::V2, headers));
     Ok((status, body.unwrap_or_default()).into_response())

@@ -12,10 +12,11 @@ use crate::wire::{ApiVersion, Form, Format};
 const EUREKA_ACCEPT: HeaderName = HeaderName::from_static("x-eureka-accept");
 
 /// The form of a list: JSON if and only if `Accept` mentions it, else XML; compact if and only if
-/// `X-Eureka-Accept` says just that.
+/// `X-Eureka-Accept` says just that. Netflix's client of 2025 says `[compact]`, by a mistake of its own, and
+/// gets the full form from Netflix's server.
 pub(super) fn form(headers: &HeaderMap, version: ApiVersion) -> Form {
     let is_json = joined(headers, &ACCEPT).contains("json");
-    let is_compact = joined(headers, &EUREKA_ACCEPT).trim() == "compact";
+    let is_compact = matches!(joined(headers, &EUREKA_ACCEPT).trim(), "compact" | "[compact]");
     match (is_json, is_compact) {
         (true, false) => Form::Json,
         (true, true) => Form::CompactJson,
@@ -126,6 +127,7 @@ mod tests {
         for (accept, expected) in [
             ("compact", Form::CompactJson),
             ("COMPACT", Form::CompactJson),
+            ("[compact]", Form::CompactJson),
             ("full", Form::Json),
             ("", Form::Json),
             ("compactest", Form::Json),

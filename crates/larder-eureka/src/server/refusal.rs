@@ -30,6 +30,9 @@ pub(super) enum Refusal {
     Shut,
     /// The registry said no.
     Registry(Error),
+    /// The registry said no to a heartbeat: the status alone. Netflix's client takes any body for an
+    /// instance, whatever the status; where it cannot read one, it does not register again.
+    Heartbeat(Error),
     /// The answer could not be encoded in time.
     Unavailable(String),
     /// Lists are read more often than this server was told to allow.
@@ -70,6 +73,7 @@ impl IntoResponse for Refusal {
             Self::NoApp(says) => text(StatusCode::NOT_FOUND, says),
             Self::Shut => StatusCode::FORBIDDEN.into_response(),
             Self::Registry(error) => text(status_of(&error), error.to_string()),
+            Self::Heartbeat(error) => status_of(&error).into_response(),
             Self::Unavailable(says) => text(StatusCode::SERVICE_UNAVAILABLE, says),
             Self::TooMany => {
                 let says = "lists are read too often: try again (eureka.rate_limit)".to_owned();

@@ -3,7 +3,7 @@
 
 use super::{checks, status};
 use crate::backend::{Error, OverrideChange};
-use crate::model::{Instance, Status};
+use crate::model::{Instance, Lease, Status};
 
 /// Whether a registration tells of an earlier time than what is held: then it renews the lease and
 /// changes nothing. One that does not say when it changed is believed.
@@ -51,15 +51,10 @@ fn settled(mut instance: Instance, before: Option<&Instance>, wall: u64) -> Inst
 
 /// Whether a registration repeats what is held: then it is a renewal, and nobody is told.
 pub fn says_the_same(held: &Instance, instance: &Instance) -> bool {
-    let times = |lease: &Instance| lease.lease.map(|lease| (lease.registered_at, lease.renewed_at));
-    let mut repeated = instance.clone();
-    repeated.updated_at = held.updated_at;
-    repeated.action = held.action;
-    if let Some((lease, (registered_at, renewed_at))) = repeated.lease.as_mut().zip(times(held)) {
-        lease.registered_at = registered_at;
-        lease.renewed_at = renewed_at;
-    }
-    repeated == *held
+    held.says_the_same(instance, |held, repeated| {
+        let Lease { registered_at, renewed_at, .. } = *held;
+        Lease { registered_at, renewed_at, ..*repeated } == *held
+    })
 }
 
 /// Whether the lease may be renewed. Eureka: an instance whose status nobody knows is told to register

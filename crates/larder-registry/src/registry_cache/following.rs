@@ -61,6 +61,9 @@ impl Watch for Following {
         let mut watch = self.backend.watch(Some(name.clone())).await?;
         let mut follower = Follower::new(name.clone());
         while let Some(event) = watch.next().await {
+            // The events of a listing are all ready at once: without this nobody else on the thread would run
+            // until the last one.
+            tokio::task::consume_budget().await;
             match follower.take(event?) {
                 // The half of a listing vouches for nothing yet: what is held goes on ageing.
                 Step::Nothing if follower.is_listing() => {}

@@ -139,14 +139,14 @@ pub(super) fn write_port(out: &mut Json, port: Port) {
 
 fn write_data_center(out: &mut Json, center: Option<&DataCenter>) {
     let cloud = center.and_then(|center| center.metadata.as_ref());
-    write_center(out, center, cloud.into_iter().flatten());
+    write_center(out, center, cloud.into_iter().flat_map(Metadata::iter));
 }
 
 /// The data center, with this of its cloud's metadata.
 pub(super) fn write_center<'a>(
     out: &mut Json,
     center: Option<&DataCenter>,
-    cloud: impl Iterator<Item = (&'a String, &'a String)>,
+    cloud: impl Iterator<Item = (&'a str, &'a str)>,
 ) {
     let name = center.map_or(MY_OWN, |center| &center.name);
     let is_amazon = name == AMAZON;
@@ -185,15 +185,12 @@ fn write_metadata(out: &mut Json, metadata: &Metadata) {
         out.raw(r#""@class":"#);
         out.text(EMPTY_MAP_CLASS);
     }
-    write_pairs(out, metadata);
+    write_pairs(out, metadata.iter());
     out.raw("}");
 }
 
-pub(super) fn write_pairs<'a>(
-    out: &mut Json,
-    pairs: impl IntoIterator<Item = (&'a String, &'a String)>,
-) {
-    for (place, (key, value)) in pairs.into_iter().enumerate() {
+pub(super) fn write_pairs<'a>(out: &mut Json, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
+    for (place, (key, value)) in pairs.enumerate() {
         if place > 0 {
             out.raw(",");
         }

@@ -161,7 +161,7 @@ fn write_lease(out: &mut Xml, lease: &Lease) {
 
 /// Empty metadata is written as the Java class that it was in the server's memory; clients skip it.
 fn write_metadata(out: &mut Xml, metadata: &Metadata) {
-    if metadata.keys().all(String::is_empty) {
+    if metadata.keys().all(str::is_empty) {
         out.line();
         out.raw(r#"<metadata class=""#);
         out.raw(EMPTY_MAP_CLASS);
