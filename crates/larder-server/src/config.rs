@@ -7,6 +7,7 @@
 
 mod keys;
 mod layers;
+mod peers;
 mod upstream;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,6 +20,7 @@ use crate::checks::allow::Allow;
 
 pub use keys::KEYS;
 pub use layers::{Layers, Mistake, Mistakes};
+pub use peers::Peers;
 pub use upstream::{Address, Guard, Secret, Upstream};
 
 /// What can be set, grouped as the crates are.
@@ -35,6 +37,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// `[eureka]`
     pub eureka: Eureka,
+    /// `[eureka]`, what concerns its peers
+    pub peers: Peers,
     /// `[checks]`
     pub checks: Checks,
     /// `[log]`
@@ -151,6 +155,7 @@ impl Default for Config {
             },
             upstream: Upstream::default(),
             eureka: Eureka { read_only_tier: ReadOnlyTier::Push, cache_bytes: 256 << 20 },
+            peers: Peers::default(),
             checks: Checks { allow: Allow::default(), workers: 256, limit: 10_000 },
             log: Log { filter: "info".to_owned(), json: false },
         }
