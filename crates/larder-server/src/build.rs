@@ -106,7 +106,10 @@ impl Server {
         let bound: Vec<SocketAddr> = listeners.iter().map(|bound| bound.address).collect();
         let peers::Opened { peers, gate } = peers::open(&config, &bound, &registry, &clock)?;
         let eureka = Eureka::new(registry.clone(), responses.clone(), clock);
-        let eureka = eureka.with_peers(peers.clone()).behind(gate);
+        let mut eureka = eureka.with_peers(peers.clone()).behind(gate);
+        if let Some(limits) = config.rate_limit.limits() {
+            eureka = eureka.limited_to(limits);
+        }
         let replication = Measured { peers: peers.clone(), operations: eureka.operations() };
         let router = router(&config, parts, replication, api, eureka, &stop);
         let limits = config.limits;

@@ -8,6 +8,7 @@
 mod keys;
 mod layers;
 mod peers;
+mod rate_limit;
 mod upstream;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,6 +22,7 @@ use crate::checks::allow::Allow;
 pub use keys::KEYS;
 pub use layers::{Layers, Mistake, Mistakes};
 pub use peers::Peers;
+pub use rate_limit::RateLimit;
 pub use upstream::{Address, Guard, Secret, Upstream};
 
 /// What can be set, grouped as the crates are.
@@ -39,6 +41,8 @@ pub struct Config {
     pub eureka: Eureka,
     /// `[eureka]`, what concerns its peers
     pub peers: Peers,
+    /// `[eureka]`, what concerns how often lists are read
+    pub rate_limit: RateLimit,
     /// `[checks]`
     pub checks: Checks,
     /// `[log]`
@@ -156,6 +160,7 @@ impl Default for Config {
             upstream: Upstream::default(),
             eureka: Eureka { read_only_tier: ReadOnlyTier::Push, cache_bytes: 256 << 20 },
             peers: Peers::default(),
+            rate_limit: RateLimit::default(),
             checks: Checks { allow: Allow::default(), workers: 256, limit: 10_000 },
             log: Log { filter: "info".to_owned(), json: false },
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use larder_eureka::response_cache::ReadOnlyTier;
 use larder_registry::lease::LeaseTime;
 
-use super::{Config, READ_ONLY_INTERVAL, Secret, peers, upstream};
+use super::{Config, READ_ONLY_INTERVAL, Secret, peers, rate_limit, upstream};
 use crate::checks::allow::Allow;
 
 /// One setting: its dotted key, and what sets it from text, or says what was expected.
@@ -21,7 +21,7 @@ pub struct Key {
 }
 
 /// Every key. `eureka.read_only_secs` comes after the mode that it belongs to.
-pub const KEYS: [Key; 37] = [
+pub const KEYS: [Key; 43] = [
     Key { name: "listen", set: |config, text| put(&mut config.listen, addresses(text)) },
     Key {
         name: "limits.body_bytes",
@@ -147,6 +147,30 @@ pub const KEYS: [Key; 37] = [
     Key {
         name: "eureka.gate_secs",
         set: |config, text| put(&mut config.peers.gate, secs(text, 0..=3_600)),
+    },
+    Key {
+        name: "eureka.rate_limit",
+        set: |config, text| put(&mut config.rate_limit.is_on, is_on(text)),
+    },
+    Key {
+        name: "eureka.rate_limit_burst",
+        set: |config, text| put(&mut config.rate_limit.burst, number(text, 1..=1_000_000)),
+    },
+    Key {
+        name: "eureka.rate_limit_reads",
+        set: |config, text| put(&mut config.rate_limit.reads, number(text, 1..=1_000_000)),
+    },
+    Key {
+        name: "eureka.rate_limit_full_reads",
+        set: |config, text| put(&mut config.rate_limit.full_reads, number(text, 1..=1_000_000)),
+    },
+    Key {
+        name: "eureka.rate_limit_privileged",
+        set: |config, text| put(&mut config.rate_limit.privileged, Ok(rate_limit::names(text))),
+    },
+    Key {
+        name: "eureka.rate_limit_standard",
+        set: |config, text| put(&mut config.rate_limit.standard, is_on(text)),
     },
     Key { name: "checks.allow", set: |config, text| put(&mut config.checks.allow, allow(text)) },
     Key {

@@ -16,7 +16,7 @@ fn read(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
 }
 
 /// For every key, a text that is not its default.
-const OTHER: [(&str, &str); 37] = [
+const OTHER: [(&str, &str); 43] = [
     ("listen", "127.0.0.2:1"),
     ("limits.body_bytes", "2048"),
     ("limits.header_bytes", "16384"),
@@ -49,6 +49,12 @@ const OTHER: [(&str, &str); 37] = [
     ("eureka.sync_rounds", "15"),
     ("eureka.sync_wait_secs", "16"),
     ("eureka.gate_secs", "17"),
+    ("eureka.rate_limit", "on"),
+    ("eureka.rate_limit_burst", "21"),
+    ("eureka.rate_limit_reads", "22"),
+    ("eureka.rate_limit_full_reads", "23"),
+    ("eureka.rate_limit_privileged", "mine"),
+    ("eureka.rate_limit_standard", "on"),
     ("checks.allow", "10.0.0.0/8,*.internal"),
     ("checks.workers", "12"),
     ("checks.limit", "13"),
