@@ -11,6 +11,7 @@ use larder_eureka::replicate::Peers;
 use larder_eureka::response_cache::{self, ResponseCache};
 use larder_eureka::server::Eureka;
 use larder_registry::Registry;
+use larder_registry::model::{Instance, Port};
 use prometheus_client::registry::Registry as Metrics;
 use tokio::task::JoinSet;
 
@@ -107,6 +108,9 @@ impl Server {
         let peers::Opened { peers, gate } = peers::open(&config, &bound, &registry, &clock)?;
         let eureka = Eureka::new(registry.clone(), responses.clone(), clock);
         let mut eureka = eureka.with_peers(peers.clone()).behind(gate);
+        if let Some(address) = bound.first() {
+            eureka = eureka.described_by(own(*address));
+        }
         if let Some(limits) = config.rate_limit.limits() {
             eureka = eureka.limited_to(limits);
         }
@@ -144,6 +148,16 @@ impl Server {
         self.ticker.stop().await;
         tracing::info!("stopped");
     }
+}
+
+/// This server, as Eureka's status page shows it.
+fn own(address: SocketAddr) -> Instance {
+    let (ip, port) = (address.ip().to_string(), address.port());
+    let mut own = Instance::new("LARDER", &format!("{ip}:larder:{port}"));
+    own.address.host = Some(ip.clone());
+    own.address.ip = Some(ip);
+    own.address.port = Some(Port { number: port, enabled: true });
+    own
 }
 
 async fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, BuildError> {
