@@ -52,6 +52,8 @@ impl Server {
         command.args([
             "--eureka.server.response-cache-update-interval-ms=30000",
             "--eureka.server.eviction-interval-timer-in-ms=60000",
+            // In its favour: Tomcat closes a connection after a hundred requests.
+            "--server.tomcat.max-keep-alive-requests=-1",
         ]);
         Self::start("Spring Cloud", command.args(properties))
     }
