@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::watch::Receiver;
 
-use super::{Progress, Shared};
+use super::Shared;
+use crate::log_watch::Progress;
 use crate::registrar::{Cause, Expired};
 
 /// How many instances are changed under one lock, so that a mass expiry never makes a reader wait
@@ -15,7 +16,7 @@ const SLICE: usize = 256;
 
 /// Does what is due, until the registry is closed. Asleep while nothing is due.
 pub(super) async fn run(shared: Arc<Shared>) {
-    let mut progress = shared.progress.subscribe();
+    let mut progress = shared.held.subscribe();
     loop {
         let wait = expire(&shared);
         // cancel-safe: a sleep and a notification hold nothing but their place in a queue, a permit
@@ -30,15 +31,15 @@ pub(super) async fn run(shared: Arc<Shared>) {
 
 /// Does one slice of what is due; returns how long to wait for the next, none for ever.
 fn expire(shared: &Shared) -> Option<Duration> {
-    let mut state = shared.state();
+    let mut registrar = shared.held.lock();
     let at = shared.moment();
-    let expired = state.registrar.expire(at, SLICE);
+    let expired = registrar.expire(at, SLICE);
     expired.iter().for_each(log);
     let changes: Vec<_> = expired.into_iter().map(|expired| expired.change).collect();
-    shared.tell(&state, &changes);
+    shared.tell(&registrar, &changes);
     // At least a millisecond, the clock's grain: a deadline within this one would spin.
     let grain = Duration::from_millis(1);
-    state.registrar.next_expiry().map(|next| next.since(at.now).max(grain))
+    registrar.next_expiry().map(|next| next.since(at.now).max(grain))
 }
 
 fn log(Expired { cause, change }: &Expired) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder_cache::Backoff;
+use larder_cache::{Backoff, Upstream};
 
 use super::{Contact, Shared};
 use crate::backend::{Backend, Error, Watch};
@@ -12,7 +12,8 @@ use crate::catalog::{Change, Snapshot};
 use crate::event::Event;
 use crate::model::{Action, Instance, Key, Name};
 
-/// Between attempts to open the watch: 800 ms, doubling to 30 s, as Kubernetes' reflectors.
+/// Between attempts to open the watch: 800 ms, doubling to 30 s, as Kubernetes' reflectors. But the one
+/// watch of a mirror is also the probe of its upstream, whose turn comes up about once a second.
 const BACKOFF: Backoff =
     Backoff { free_failures: 0, base: Duration::from_millis(800), cap: Duration::from_secs(30) };
 
@@ -56,7 +57,8 @@ impl Heard {
 /// Follows until the mirror is closed.
 pub(super) async fn run(shared: Arc<Shared>, behind: Arc<dyn Backend>) {
     let mut failures = 0;
-    while !shared.is_closed() {
+    let upstream = Upstream::new(shared.clock.clone());
+    while !shared.held.is_closed() {
         // Cancel-safe: a watch that was not handed over is dropped.
         let opened = tokio::select! {
             biased;
@@ -78,18 +80,19 @@ pub(super) async fn run(shared: Arc<Shared>, behind: Arc<dyn Backend>) {
         }
         // Any bits will do to come back at another time than others.
         let dice = u32::try_from(shared.clock.wall() % 1000).unwrap_or(0).saturating_mul(4_294_967);
-        let pause = BACKOFF.wait(failures, dice);
+        let failed_at = shared.clock.now();
+        upstream.note_failure(failed_at);
         // Cancel-safe: both take nothing.
         tokio::select! {
             biased;
             () = closed(&shared) => return,
-            () = tokio::time::sleep(pause) => {}
+            () = upstream.retry(failed_at, BACKOFF.wait(failures, dice)) => {}
         }
     }
 }
 
 async fn closed(shared: &Shared) {
-    let mut progress = shared.progress.subscribe();
+    let mut progress = shared.held.subscribe();
     // An error means that the mirror itself is gone.
     let _ = progress.wait_for(|progress| progress.closed).await;
 }
@@ -97,6 +100,7 @@ async fn closed(shared: &Shared) {
 /// Follows one watch to its end.
 async fn follow(shared: &Shared, watch: &mut dyn Watch) {
     let mut heard = Heard::default();
+    let mut step = None;
     loop {
         // Cancel-safe: a dropped call of `next` loses no event.
         let event = tokio::select! {
@@ -111,20 +115,34 @@ async fn follow(shared: &Shared, watch: &mut dyn Watch) {
             }
             // An error ends nothing: the watch goes on by itself, where it broke off or anew.
             Some(Err(error)) => lose_contact(shared, &error),
-            Some(Ok(event)) => take(shared, &mut heard, event),
+            Some(Ok(event)) => {
+                take(shared, &mut heard, &mut step, event);
+                if !watch.is_amid_step()
+                    && let Some(Made { now, changes }) = step.take()
+                {
+                    install(shared, now, &changes);
+                }
+            }
         }
     }
 }
 
 fn lose_contact(shared: &Shared, error: &Error) {
-    let mut state = shared.state();
+    let mut state = shared.held.lock();
     if state.contact == Contact::Now {
         state.contact = Contact::Lost(shared.clock.now());
         tracing::warn!(%error, "the registry behind is out of reach; what is known is served on");
     }
 }
 
-fn take(shared: &Shared, heard: &mut Heard, event: Event) {
+/// What the events of a step have made so far, which nobody sees before its end. The task is the only
+/// one that changes what is held.
+struct Made {
+    now: Snapshot,
+    changes: Vec<Change>,
+}
+
+fn take(shared: &Shared, heard: &mut Heard, step: &mut Option<Made>, event: Event) {
     match event {
         Event::Init => heard.aside = Some(Aside::new()),
         Event::InitApply(instance) => {
@@ -136,34 +154,38 @@ fn take(shared: &Shared, heard: &mut Heard, event: Event) {
             let Some(listed) = heard.aside.take() else { return };
             // A listing is the truth, even if its revisions have begun again.
             *heard = Heard { listed: revision, ..Heard::default() };
-            let (mut now, wall) = (shared.state().catalog.aside(), shared.clock.wall());
+            let (mut now, wall) = (shared.held.lock().catalog.aside(), shared.clock.wall());
             // Not under the lock: this is the only writer, and a listing may be long.
             let changes = relist(&mut now, listed, wall);
             install(shared, now, &changes);
         }
         Event::Resumed => {
-            let now = shared.state().catalog.aside();
+            let now = shared.held.lock().catalog.aside();
             install(shared, now, &[]);
         }
         Event::Apply { revision, instance } if heard.is_news(&instance, revision) => {
-            change(shared, |now, wall| put(now, &instance, wall));
+            change(shared, step, |now, wall| put(now, &instance, wall));
         }
         Event::Delete { revision, instance } if heard.is_news(&instance, revision) => {
-            change(shared, |now, wall| remove(now, &instance.key(), wall));
+            change(shared, step, |now, wall| remove(now, &instance.key(), wall));
         }
         Event::Apply { .. } | Event::Delete { .. } => {}
     }
 }
 
-fn change(shared: &Shared, apply: impl FnOnce(&mut Snapshot, u64) -> Option<Change>) {
-    let (mut now, wall) = (shared.state().catalog.aside(), shared.clock.wall());
-    let changes = apply(&mut now, wall);
-    install(shared, now, changes.as_slice());
+fn change(
+    shared: &Shared,
+    step: &mut Option<Made>,
+    apply: impl FnOnce(&mut Snapshot, u64) -> Option<Change>,
+) {
+    let begin = || Made { now: shared.held.lock().catalog.aside(), changes: Vec::new() };
+    let made = step.get_or_insert_with(begin);
+    made.changes.extend(apply(&mut made.now, shared.clock.wall()));
 }
 
 /// Puts a new state in place, and tells everyone.
 fn install(shared: &Shared, now: Snapshot, changes: &[Change]) {
-    let mut state = shared.state();
+    let mut state = shared.held.lock();
     let regained = state.contact != Contact::Now;
     if changes.is_empty() && !regained {
         // Nothing that anybody waits for.
@@ -177,15 +199,8 @@ fn install(shared: &Shared, now: Snapshot, changes: &[Change]) {
         );
     }
     state.contact = Contact::Now;
-    let revision = now.revision();
     state.catalog.replace(now, changes);
-    if !changes.is_empty() {
-        // The lock is held, so that observers hear of changes in their order.
-        for observer in state.observers.iter().filter_map(std::sync::Weak::upgrade) {
-            observer.changed(changes);
-        }
-    }
-    shared.progress.send_modify(|progress| progress.revision = revision);
+    shared.held.tell(&state, changes);
 }
 
 /// Makes `now` what was listed; hands back what that changes. What is not listed is gone.
@@ -223,11 +238,5 @@ fn remove(now: &mut Snapshot, key: &Key, wall: u64) -> Option<Change> {
 
 /// Whether two copies of an instance say the same, whenever they were made.
 pub(super) fn is_same(held: &Instance, told: &Instance) -> bool {
-    let mut told = told.clone();
-    told.updated_at = held.updated_at;
-    told.action = held.action;
-    if let (Some(told), Some(held)) = (&mut told.lease, held.lease) {
-        told.renewed_at = held.renewed_at;
-    }
-    told == *held
+    told.clone().told_as(held) == *held
 }

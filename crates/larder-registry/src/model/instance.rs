@@ -139,6 +139,18 @@ impl Instance {
         self.endpoints.iter().any(|endpoint| endpoint.name == name)
     }
 
+    /// This instance as if it had been told when `other` was: two copies that are the same but for when
+    /// they were made are equal after this.
+    #[must_use]
+    pub(crate) fn told_as(mut self, other: &Self) -> Self {
+        self.updated_at = other.updated_at;
+        self.action = other.action;
+        if let Some((lease, other)) = self.lease.as_mut().zip(other.lease) {
+            lease.renewed_at = other.renewed_at;
+        }
+        self
+    }
+
     /// Which instance this is.
     pub fn key(&self) -> Key {
         Key { service: self.service.clone(), id: self.id.as_str().into() }

@@ -36,13 +36,10 @@ pub fn settle(mut instance: Instance, before: Option<&Instance>, wall: u64) -> I
 
 /// Whether a registration repeats what is held: then it is a renewal, and nobody is told.
 pub fn says_the_same(held: &Instance, instance: &Instance) -> bool {
-    let times = |lease: &Instance| lease.lease.map(|lease| (lease.registered_at, lease.renewed_at));
-    let mut repeated = instance.clone();
-    repeated.updated_at = held.updated_at;
-    repeated.action = held.action;
-    if let Some((lease, (registered_at, renewed_at))) = repeated.lease.as_mut().zip(times(held)) {
-        lease.registered_at = registered_at;
-        lease.renewed_at = renewed_at;
+    let mut repeated = instance.clone().told_as(held);
+    // It was settled as of now; what is repeated was registered when it first was.
+    if let Some((lease, held)) = repeated.lease.as_mut().zip(held.lease) {
+        lease.registered_at = held.registered_at;
     }
     repeated == *held
 }
