@@ -28,7 +28,7 @@ doc:
 interop:
     interop/run
 
-# Measure what docs/benchmarks.md quotes, in two minutes
+# Measure what docs/benchmarks.md quotes, in seven minutes
 bench:
     bench/run
 

@@ -2,7 +2,9 @@
 
 pub mod chance;
 pub mod child;
+pub mod eureka;
 pub mod heap;
+pub mod instances;
 pub mod keys;
 pub mod measure;
 pub mod subjects;

@@ -10,18 +10,21 @@
 mod encoder;
 mod invalidation;
 mod key;
+mod ropes;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use larder_cache::{Attempt, Cache, Clock, Error, Fetched, OutOfRange, Reply, Source, Stats};
 use larder_registry::catalog::Change;
 use larder_registry::{Observer, View};
 
 pub use encoder::Encoder;
-pub use key::{Encoding, Entity, Format, Key};
+pub(crate) use key::media_type;
+pub use key::{Encoding, Entity, Key};
+
+use crate::payload::Payload;
 
 /// What the read-only tier does about changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,10 +76,10 @@ pub struct ResponseCache {
 pub struct Unavailable(String);
 
 fn answer<E: std::fmt::Display>(
-    outcome: Result<Reply<Bytes>, Error<E>>,
-) -> Result<Option<Bytes>, Unavailable> {
+    outcome: Result<Reply<Payload>, Error<E>>,
+) -> Result<Option<Payload>, Unavailable> {
     match outcome {
-        Ok(reply) => Ok(Some(Bytes::clone(&reply))),
+        Ok(reply) => Ok(Some(Payload::clone(&reply))),
         Err(Error::Absent) => Ok(None),
         Err(error) => Err(Unavailable(error.to_string())),
     }
@@ -110,7 +113,7 @@ impl ResponseCache {
     }
 
     /// The answer for `key`; none if there is nothing of this name.
-    pub async fn get(&self, key: &Key) -> Result<Option<Bytes>, Unavailable> {
+    pub async fn get(&self, key: &Key) -> Result<Option<Payload>, Unavailable> {
         match &self.read_only {
             Some(read_only) => answer(read_only.get(key).await),
             None => answer(self.read_write.get(key).await),
@@ -189,14 +192,14 @@ struct Tier {
 
 impl Source for Tier {
     type Key = Key;
-    type Value = Bytes;
+    type Value = Payload;
     type Error = Error<Infallible>;
 
     async fn fetch(
         &self,
         key: &Key,
-        attempt: Attempt<Bytes>,
-    ) -> Result<Fetched<Bytes>, Self::Error> {
+        attempt: Attempt<Payload>,
+    ) -> Result<Fetched<Payload>, Self::Error> {
         let ttl = match self.interval {
             None => encoder::ttl(key),
             Some(interval) => until_next_multiple(self.clock.wall(), interval),
@@ -208,8 +211,8 @@ impl Source for Tier {
         })
     }
 
-    fn weigh(&self, key: &Key, bytes: &Bytes) -> u64 {
-        self.of.weigh(key, bytes)
+    fn weigh(&self, key: &Key, payload: &Payload) -> u64 {
+        self.of.weigh(key, payload)
     }
 }
 

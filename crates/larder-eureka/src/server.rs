@@ -11,28 +11,42 @@
 //! | one instance | `GET apps/{app}/{id}`, `GET instances/{id}` |
 //! | set, lift a status override | `PUT`, `DELETE apps/{app}/{id}/status` |
 //! | by virtual address | `GET vips/{vip}`, `GET svips/{vip}` |
+//! | add metadata | `PUT apps/{app}/{id}/metadata` |
+//! | what a peer's clients did | `POST peerreplication/batch` |
+//! | this server | `GET status`, `GET /serverinfo/statusoverrides` |
 //!
 //! Lists come from the [`ResponseCache`]; single instances are read live. Where this server is
 //! deliberately kinder than Netflix's is in `docs/eureka.md`.
 
 mod apps;
+mod body;
 mod instance;
 mod negotiation;
 pub mod path;
+mod rate_limit;
 mod refusal;
+mod replication;
+mod status;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::Method;
+use axum::http::{HeaderMap, HeaderName, Method};
 use axum::response::{IntoResponse, Response};
-use larder_cache::Clock;
+use larder_cache::{Clock, Time};
+use larder_registry::model::Instance;
 use larder_registry::{Registry, View};
 
 use crate::response_cache::{Entity, ResponseCache};
 use crate::server::path::Route;
+use crate::server::rate_limit::RateLimiter;
 use crate::server::refusal::Refusal;
+
+pub use rate_limit::RateLimits;
+
+/// Who asks, as Java's clients and servers say.
+const IDENTITY: HeaderName = HeaderName::from_static("discoveryidentity-name");
 
 /// What the routes need.
 #[derive(Debug)]
@@ -40,12 +54,47 @@ pub struct Eureka {
     registry: Arc<dyn Registry>,
     responses: Arc<ResponseCache>,
     clock: Clock,
+    started: Time,
+    own: Instance,
+    limiter: Option<Mutex<RateLimiter>>,
+}
+
+/// Who asks for something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// An instance, or an operator.
+    Client,
+    /// Another server, about one of its clients.
+    Peer,
 }
 
 impl Eureka {
     /// Serves `registry`, with `responses` as the cache of what was encoded from it.
     pub fn new(registry: Arc<dyn Registry>, responses: Arc<ResponseCache>, clock: Clock) -> Self {
-        Self { registry, responses, clock }
+        let started = clock.now();
+        let own = Instance { is_coordinator: true, ..Instance::new("LARDER", "larder") };
+        Self { registry, responses, clock, started, own, limiter: None }
+    }
+
+    /// The server's own entry, as its status page shows it.
+    #[must_use]
+    pub fn described_by(mut self, own: Instance) -> Self {
+        self.own = Instance { is_coordinator: true, ..own };
+        self
+    }
+
+    /// Refuses reads of lists beyond these limits, with 503.
+    #[must_use]
+    pub fn limited_to(mut self, limits: RateLimits) -> Self {
+        self.limiter = Some(Mutex::new(RateLimiter::new(limits, self.clock.now())));
+        self
+    }
+
+    fn admits(&self, route: &Route, headers: &HeaderMap) -> bool {
+        let Some(limiter) = &self.limiter else { return true };
+        let client = headers.get(IDENTITY).and_then(|name| name.to_str().ok());
+        let mut limiter = limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        limiter.admits(route, client, self.clock.now())
     }
 
     fn view(&self) -> &dyn View {
@@ -67,6 +116,9 @@ async fn route(eureka: &Eureka, request: Request) -> Result<Response, Refusal> {
     let (version, route) = path::parse(request.uri().path())?;
     let headers = request.headers();
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if reads && !eureka.admits(&route, headers) {
+        return Err(Refusal::TooMany);
+    }
     match (request.method().clone(), route) {
         (_, Route::Apps) if reads => apps::list(eureka, Entity::Apps, version, headers).await,
         (_, Route::Delta) if reads => apps::list(eureka, Entity::Delta, version, headers).await,
@@ -85,9 +137,11 @@ async fn route(eureka: &Eureka, request: Request) -> Result<Response, Refusal> {
         (_, Route::InstanceById(id)) if reads => {
             instance::show_by_id(eureka, &id, version, headers)
         }
+        (_, Route::Server) if reads => Ok(status::page(eureka, version, headers)),
+        (_, Route::Overrides) if reads => Ok(status::overrides(eureka)),
         (Method::POST, Route::App(app)) => instance::register(eureka, &app, request).await,
         (Method::PUT, Route::Instance(app, id)) => {
-            instance::heartbeat(eureka, &app, &id, request.uri()).await
+            instance::heartbeat(eureka, &app, &id, request.uri(), headers).await
         }
         (Method::DELETE, Route::Instance(app, id)) => instance::leave(eureka, &app, &id).await,
         (Method::PUT, Route::Status(app, id)) => {
@@ -96,6 +150,15 @@ async fn route(eureka: &Eureka, request: Request) -> Result<Response, Refusal> {
         (Method::DELETE, Route::Status(app, id)) => {
             instance::lift_status(eureka, &app, &id, request.uri()).await
         }
+        (Method::PUT, Route::Metadata(app, id)) => {
+            instance::add_metadata(eureka, &app, &id, request.uri()).await
+        }
+        (Method::POST, Route::Batch) => {
+            replication::batch(eureka, body::whole(request).await?).await
+        }
+        (Method::PUT, Route::AutoScalingGroup) => Err(Refusal::Invalid(
+            "this server is not in AWS: it knows no auto-scaling groups".to_owned(),
+        )),
         (_, route) => Err(Refusal::Method(allowed(&route))),
     }
 }
@@ -104,11 +167,15 @@ const fn allowed(route: &Route) -> &'static str {
     match route {
         Route::Apps
         | Route::Delta
+        | Route::Server
+        | Route::Overrides
         | Route::InstanceById(_)
         | Route::Vip(_)
         | Route::SecureVip(_) => "GET, HEAD",
         Route::App(_) => "GET, HEAD, POST",
         Route::Instance(..) => "GET, HEAD, PUT, DELETE",
         Route::Status(..) => "PUT, DELETE",
+        Route::Metadata(..) | Route::AutoScalingGroup => "PUT",
+        Route::Batch => "POST",
     }
 }

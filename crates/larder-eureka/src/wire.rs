@@ -1,20 +1,24 @@
 //! What Eureka's clients and servers say to each other, in JSON and in XML.
 //!
-//! Encoders write exactly the bytes that Netflix's server writes (`LegacyJacksonJson`, `XStreamXml`),
+//! Encoders write exactly the bytes that Netflix's server writes, in each of its four [forms](Form),
 //! because clients were written against them: some fail on an unknown key, on an object in place of an
 //! array, or on a number in place of a string. Decoders accept more than Netflix's do. Both formats are
 //! read into one tree, in the shape that Eureka's JSON gives to XML, so that what a field means is
 //! written down once, in [`registration`].
 
+mod form;
 pub mod json;
 mod listed;
 pub mod registration;
+pub mod replication;
 mod tree;
 pub mod xml;
 
 use std::sync::Arc;
 
 use larder_registry::model::Instance;
+
+pub use form::{Form, Format, Heading};
 
 /// Which version of the API a path names. They differ in one thing: the first shows instances that are
 /// out of service, or of unknown status, as down in XML.
@@ -26,10 +30,10 @@ pub enum ApiVersion {
     V2,
 }
 
-/// Applications to encode.
+/// Applications to encode, or those that were decoded.
 #[derive(Debug, Clone)]
 pub struct Applications {
-    /// `versions__delta`: 1 for everything, the revision for a delta, −1 for virtual addresses.
+    /// `versions__delta`.
     pub version: i64,
     /// `apps__hashcode`.
     pub hash: String,
@@ -92,7 +96,7 @@ fn as_utf8(bytes: &[u8]) -> Result<&str, DecodeError> {
 /// Where an instance of another protocol lacks what every Eureka instance has, a value that every
 /// client can read.
 mod defaults {
-    use larder_registry::model::{Address, Port};
+    use larder_registry::model::{Address, DataCenter, Port};
 
     /// The class that Eureka names for whatever is not Amazon.
     pub(super) const OWN_CLASS: &str = "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo";
@@ -114,6 +118,17 @@ mod defaults {
     /// The port, else one that is switched off.
     pub(super) fn port(port: Option<Port>) -> Port {
         port.unwrap_or(Port { number: 0, enabled: false })
+    }
+
+    /// What the compact forms tell of a cloud, in the order in which Netflix's server prints it.
+    const TOLD_OF_CLOUD: [&str; 5] =
+        ["public-ipv4", "public-hostname", "instance-id", "local-ipv4", "availability-zone"];
+
+    /// What the compact forms tell of an instance's cloud.
+    pub(super) fn told_of_cloud(center: Option<&DataCenter>) -> impl Iterator<Item = (&str, &str)> {
+        let cloud = center.and_then(|center| center.metadata.as_ref());
+        let told = move |key| Some((key, cloud?.get(key)?));
+        TOLD_OF_CLOUD.into_iter().filter_map(told)
     }
 
     /// Whether a `sid` is worth printing: Eureka hides its two words for "none".

@@ -1,8 +1,12 @@
 //! Netflix's own outputs, read into the model and written again from it, byte for byte.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use larder_eureka::wire::{ApiVersion, json, xml};
+use larder_eureka::wire::replication::{self, Sent};
+use larder_eureka::wire::{ApiVersion, Form, json, xml};
+
+const XML: Form = Form::Xml(ApiVersion::V2);
 
 fn golden(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(name);
@@ -35,37 +39,89 @@ fn xml_name(object: &str) -> String {
 fn json_is_written_from_the_model_as_netflix_writes_it() {
     for list in LISTS {
         let decoded = json::decode_applications(&golden(&json_name(list))).expect(list);
-        assert_same(&json_name(list), &json::applications(&decoded));
+        assert_same(&json_name(list), &Form::Json.list(&decoded));
     }
     for name in INSTANCES {
         let decoded = json::decode_instance(&golden(&json_name(name))).expect(name);
         assert_same(&json_name(name), &json::instance(&decoded));
     }
     let decoded = json::decode_application(&golden(&json_name("app"))).expect("app");
-    assert_same(&json_name("app"), &json::application(&decoded));
+    assert_same(&json_name("app"), &Form::Json.app(&decoded));
 }
 
 #[test]
 fn xml_is_written_from_the_model_as_netflix_writes_it() {
     for list in LISTS {
         let decoded = xml::decode_applications(&golden(&xml_name(list))).expect(list);
-        assert_same(&xml_name(list), &xml::applications(&decoded, ApiVersion::V2));
+        assert_same(&xml_name(list), &XML.list(&decoded));
     }
     for name in INSTANCES {
         let decoded = xml::decode_instance(&golden(&xml_name(name))).expect(name);
         assert_same(&xml_name(name), &xml::instance(&decoded, ApiVersion::V2));
     }
     let decoded = xml::decode_application(&golden(&xml_name("app"))).expect("app");
-    assert_same(&xml_name("app"), &xml::application(&decoded, ApiVersion::V2));
+    assert_same(&xml_name("app"), &XML.app(&decoded));
+}
+
+#[test]
+fn the_compact_forms_are_written_from_the_model_as_netflix_writes_them() {
+    for list in LISTS {
+        let decoded = json::decode_applications(&golden(&json_name(list))).expect(list);
+        assert_same(&format!("JacksonJsonMini.{list}.json"), &Form::CompactJson.list(&decoded));
+        assert_same(&format!("JacksonXmlMini.{list}.xml"), &Form::CompactXml.list(&decoded));
+    }
+    let decoded = json::decode_application(&golden(&json_name("app"))).expect("app");
+    assert_same("JacksonJsonMini.app.json", &Form::CompactJson.app(&decoded));
+    assert_same("JacksonXmlMini.app.xml", &Form::CompactXml.app(&decoded));
+}
+
+#[test]
+fn a_compact_list_is_read_like_a_full_one() {
+    for list in LISTS {
+        let (json_name, xml_name) =
+            (format!("JacksonJsonMini.{list}.json"), format!("JacksonXmlMini.{list}.xml"));
+        let decoded = json::decode_applications(&golden(&json_name)).expect(list);
+        assert_same(&json_name, &Form::CompactJson.list(&decoded));
+        let decoded = xml::decode_applications(&golden(&xml_name)).expect(list);
+        assert_same(&xml_name, &Form::CompactXml.list(&decoded));
+    }
+}
+
+#[test]
+fn a_batch_of_a_peer_is_read_and_written_as_netflix_writes_it() {
+    let name = "LegacyJacksonJson.batch.json";
+    let received = replication::decode_batch(&golden(name)).expect("a batch");
+    let sent: Vec<Sent> = received
+        .into_iter()
+        .map(|item| Sent {
+            action: item.action.expect("a known one"),
+            dirty_at: item.dirty_at,
+            status_override: item.status_override,
+            status: item.status,
+            instance: item
+                .instance
+                .map(|sent| Arc::new(sent.into_instance("APP1", 0).expect("it is complete"))),
+            key: item.key,
+        })
+        .collect();
+    assert_same(name, &replication::encode_batch(&sent));
+}
+
+#[test]
+fn the_answers_to_a_batch_are_read_and_written_as_netflix_writes_them() {
+    let name = "LegacyJacksonJson.batchresp.json";
+    let answers = replication::decode_answers(&golden(name)).expect("answers");
+    assert_eq!(answers.iter().map(|one| one.status).collect::<Vec<_>>(), [200, 409, 404]);
+    assert_same(name, &replication::encode_answers(&answers));
 }
 
 #[test]
 fn what_is_read_from_one_format_is_written_in_the_other() {
     for list in LISTS {
         let from_json = json::decode_applications(&golden(&json_name(list))).expect(list);
-        assert_same(&xml_name(list), &xml::applications(&from_json, ApiVersion::V2));
+        assert_same(&xml_name(list), &XML.list(&from_json));
         let from_xml = xml::decode_applications(&golden(&xml_name(list))).expect(list);
-        assert_same(&json_name(list), &json::applications(&from_xml));
+        assert_same(&json_name(list), &Form::Json.list(&from_xml));
     }
     for name in INSTANCES {
         let from_json = json::decode_instance(&golden(&json_name(name))).expect(name);

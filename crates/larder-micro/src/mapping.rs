@@ -31,7 +31,7 @@ use larder_registry::model::{Address, Endpoint, Instance, Metadata, Value};
 
 pub use carried::CARRIED;
 use carried::Carried;
-use record::{Node, Service};
+use record::{Node, Pairs, Service};
 pub use txt::{NO_VERSION, decode_txt, encode_txt};
 
 /// How deep an endpoint's description of a type may nest. go-micro's own goes three deep.
@@ -80,16 +80,16 @@ pub fn encode(instance: &Instance) -> Result<Vec<u8>, Unfit> {
     }
     let address = dialled(&instance.address);
     let mut metadata = instance.metadata.clone();
-    let shadowed = metadata.shift_remove(CARRIED);
+    let shadowed = metadata.remove(CARRIED);
     if let Some(carried) = Carried::of(instance, &address, shadowed).to_text() {
         metadata.insert(CARRIED.to_owned(), carried);
     }
     let service = Service {
         name: instance.service.to_string(),
         version: instance.version.clone(),
-        metadata: instance.service_metadata.clone(),
+        metadata: Pairs(instance.service_metadata.clone()),
         endpoints: instance.endpoints.iter().map(record::Endpoint::from).collect(),
-        nodes: vec![Node { id: instance.id.clone(), address, metadata }],
+        nodes: vec![Node { id: instance.id.clone(), address, metadata: Pairs(metadata) }],
     };
     let json = serde_json::to_vec(&service).expect("strings, lists and maps of strings are JSON");
     match json.len() {
@@ -110,13 +110,13 @@ pub fn decode(json: &[u8]) -> Result<Instance, Malformed> {
     let [node] = <[Node; 1]>::try_from(service.nodes).map_err(|_| Malformed::Nodes(count))?;
     let mut instance = Instance::new(&service.name, &node.id);
     instance.version = service.version;
-    instance.service_metadata = service.metadata;
+    instance.service_metadata = service.metadata.0;
     instance.endpoints = service.endpoints.into_iter().map(Endpoint::from).collect();
     if !instance.endpoints.iter().all(is_shallow) {
         return Err(Malformed::TooDeep);
     }
     instance.address = address::split(&node.address);
-    instance.metadata = node.metadata;
+    instance.metadata = node.metadata.0;
     if let Some((carried, metadata)) = take_carried(&instance.metadata) {
         instance.metadata = metadata;
         carried.put_into(&mut instance);
@@ -135,7 +135,7 @@ pub fn dialled(address: &Address) -> String {
 fn take_carried(metadata: &Metadata) -> Option<(Carried, Metadata)> {
     let mut carried = Carried::from_text(metadata.get(CARRIED)?)?;
     let mut metadata = metadata.clone();
-    metadata.shift_remove(CARRIED);
+    metadata.remove(CARRIED);
     metadata.extend(carried.take_shadowed().map(|value| (CARRIED.to_owned(), value)));
     Some((carried, metadata))
 }

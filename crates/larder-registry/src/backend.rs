@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::catalog::{Change, Service, Snapshot};
 use crate::event::Event;
 use crate::model::{CheckKey, Health, Instance, Key, Name, Probe, Status};
+use crate::registrar::self_preservation::Explained;
 
 /// A boxed future: what keeps [`Backend`] object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -29,6 +30,15 @@ pub trait Backend: Debug + Send + Sync {
     /// [`dirty_at`](Instance::dirty_at) is known, and smaller than what is held, renews the lease and
     /// changes nothing else. Answers with the instance as it is held.
     fn register(&self, instance: Instance) -> BoxFuture<'_, Result<Arc<Instance>, Error>>;
+
+    /// Adds the instance as another registry of the same kind holds it, or replaces the one with its key.
+    ///
+    /// Like [`register`](Self::register), but its status stands: the other registry has resolved it. That
+    /// is how Eureka's servers take what their peers send. By default the same as `register`, for
+    /// backends that have no peers.
+    fn adopt(&self, instance: Instance) -> BoxFuture<'_, Result<Arc<Instance>, Error>> {
+        self.register(instance)
+    }
 
     /// Renews the lease of `key`.
     ///
@@ -107,6 +117,18 @@ pub trait View: Debug + Send + Sync {
     /// What ended by itself so far; nothing by default, for a registry where nothing does.
     fn tally(&self) -> Tally {
         Tally::default()
+    }
+
+    /// Why leases that ran out are held on to, or are not; nothing by default, for a registry that holds on
+    /// to none.
+    fn self_preservation(&self) -> Option<Explained> {
+        None
+    }
+
+    /// An operator says that the instances whose leases ran out are gone: they are removed. Answers how many
+    /// there are; none by default.
+    fn confirm_expired(&self) -> usize {
+        0
     }
 }
 

@@ -92,12 +92,12 @@ impl Catalog {
         self.now.clone()
     }
 
-    /// Takes over a state that was made [aside](Self::aside), and the changes that led to it.
-    pub(crate) fn replace(&mut self, now: Snapshot, changes: &[Change]) {
-        self.now = now;
-        for change in changes {
-            self.log.push(change.clone());
-        }
+    /// Takes over a state that was made [aside](Self::aside), and the changes that led to it. Hands back
+    /// what it replaces and forgets, to be dropped where nobody waits for that.
+    #[must_use = "it may be a whole registry"]
+    pub(crate) fn replace(&mut self, now: Snapshot, changes: &[Change]) -> (Snapshot, Vec<Change>) {
+        let before = std::mem::replace(&mut self.now, now);
+        (before, changes.iter().filter_map(|change| self.log.push(change.clone())).collect())
     }
 
     fn record(
@@ -108,7 +108,8 @@ impl Catalog {
         wall: u64,
     ) -> Change {
         let change = Change { revision: self.now.revision(), wall, action, before, instance };
-        self.log.push(change.clone());
+        // What is forgotten for it is one change, which is small.
+        drop(self.log.push(change.clone()));
         change
     }
 }

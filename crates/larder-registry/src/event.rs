@@ -13,7 +13,7 @@ use crate::model::Instance;
 /// half a list.
 ///
 /// Revisions never fall in a watch that its source did not interrupt. Several changes share one where
-/// the source made them in one step, such as an etcd transaction.
+/// the source made them in one step, such as an etcd transaction, or can only tell them together.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A listing begins: start an empty state aside.

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use indexmap::IndexSet;
 use larder_cache::Time;
 use larder_cache::expiry::Deadlines;
 
@@ -18,33 +19,115 @@ use crate::model::Key;
 pub struct Leases {
     deadlines: Deadlines<Key>,
     held: HashMap<Key, Held>,
+    /// Those that ran out and are [held on to](Self::hold_expired).
+    overdue: IndexSet<Key>,
+    /// How many renewals are due in a minute, in thousandths.
+    due: u64,
+    time: LeaseTime,
 }
 
 #[derive(Debug)]
 struct Held {
     duration: Duration,
     renewed_at: u64,
+    /// How many renewals are due in a minute, in thousandths.
+    due: u64,
+}
+
+/// What a registrant asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// How long its lease lasts without renewal.
+    pub duration: Duration,
+    /// How often it says that it will renew.
+    pub interval: Duration,
+}
+
+/// How long a lease lasts after it was renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LeaseTime {
+    /// Its duration. The default.
+    #[default]
+    Strict,
+    /// Twice its duration, as with Netflix's server, which adds it twice.
+    Double,
 }
 
 impl Leases {
-    /// Starts or restarts a lease. `wall` is the time of day in milliseconds since 1970.
-    pub fn grant(&mut self, key: Key, duration: Duration, now: Time, wall: u64) {
+    /// No leases yet, which will last so long.
+    pub fn lasting(time: LeaseTime) -> Self {
+        Self { time, ..Self::default() }
+    }
+
+    /// Starts or restarts a lease, which is to be renewed once in each `interval`. `wall` is the time of
+    /// day in milliseconds since 1970.
+    pub fn grant(&mut self, key: Key, lease: Terms, now: Time, wall: u64) {
+        let Terms { duration, interval } = lease;
+        let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
+        let due = 60_000_000 / interval;
+        self.overdue.swap_remove(&key);
         self.deadlines.set(key.clone(), now.after(duration));
-        self.held.insert(key, Held { duration, renewed_at: wall });
+        let before = self.held.insert(key, Held { duration, renewed_at: wall, due });
+        self.due = self.due + due - before.map_or(0, |before| before.due);
     }
 
     /// Renews a lease from `now`. Does nothing for an instance without a lease, which never expires.
     pub fn renew(&mut self, key: &Key, now: Time, wall: u64) {
         if let Some(held) = self.held.get_mut(key) {
             held.renewed_at = wall;
-            self.deadlines.set(key.clone(), now.after(held.duration));
+            let lasts = match self.time {
+                LeaseTime::Strict => held.duration,
+                LeaseTime::Double => 2 * held.duration,
+            };
+            self.overdue.swap_remove(key);
+            self.deadlines.set(key.clone(), now.after(lasts));
         }
     }
 
     /// Ends a lease.
     pub fn end(&mut self, key: &Key) {
-        self.held.remove(key);
+        self.forget(key);
+        self.overdue.swap_remove(key);
         self.deadlines.remove(key);
+    }
+
+    fn forget(&mut self, key: &Key) {
+        self.due -= self.held.remove(key).map_or(0, |held| held.due);
+    }
+
+    /// How many leases there are, those that ran out and are held on to included.
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// How many renewals are due in a minute, in thousandths.
+    pub fn due(&self) -> u64 {
+        self.due
+    }
+
+    /// How many ran out and are held on to.
+    pub fn overdue(&self) -> usize {
+        self.overdue.len()
+    }
+
+    /// Sets those that have run out by `now` aside: they end when they are [picked](Self::end_overdue),
+    /// unless they are renewed before.
+    pub fn hold_expired(&mut self, now: Time) {
+        while let Some((key, _)) = self.deadlines.pop(now) {
+            self.overdue.insert(key);
+        }
+    }
+
+    /// Ends and returns one of those that ran out, by its place among them.
+    pub fn end_overdue(&mut self, place: usize) -> Option<Key> {
+        let key = self.overdue.swap_remove_index(place)?;
+        self.forget(&key);
+        Some(key)
     }
 
     /// When the lease was last renewed, in milliseconds since 1970.
@@ -55,7 +138,7 @@ impl Leases {
     /// Ends and returns the lease that ran out first, if one has run out by `now`.
     pub fn pop_expired(&mut self, now: Time) -> Option<Key> {
         let (key, _) = self.deadlines.pop(now)?;
-        self.held.remove(&key);
+        self.forget(&key);
         Some(key)
     }
 
@@ -69,7 +152,8 @@ impl Leases {
 mod tests {
     use super::*;
 
-    const TEN_SECS: Duration = Duration::from_secs(10);
+    const TEN_SECS: Terms =
+        Terms { duration: Duration::from_secs(10), interval: Duration::from_secs(3) };
 
     fn key(id: &str) -> Key {
         Key::new("web", id)
@@ -99,5 +183,31 @@ mod tests {
         let mut leases = Leases::default();
         leases.renew(&key("1"), Time::ZERO, 0);
         assert_eq!(leases.next_expiry(), None);
+    }
+
+    #[test]
+    fn a_renewed_lease_may_last_twice_as_long_as_it_does_with_netflix() {
+        let mut leases = Leases::lasting(LeaseTime::Double);
+        leases.grant(key("1"), TEN_SECS, Time::ZERO, 0);
+        assert_eq!(leases.next_expiry(), Some(Time::from_millis(10_000)));
+        leases.renew(&key("1"), Time::from_millis(5_000), 5_000);
+        assert_eq!(leases.pop_expired(Time::from_millis(24_999)), None);
+        assert_eq!(leases.pop_expired(Time::from_millis(25_000)), Some(key("1")));
+    }
+
+    #[test]
+    fn what_ran_out_and_is_held_on_to_can_be_renewed_and_end() {
+        let mut leases = Leases::default();
+        for id in ["1", "2"] {
+            leases.grant(key(id), TEN_SECS, Time::ZERO, 0);
+        }
+        assert_eq!(leases.due(), 40_000, "each renews every three seconds");
+        leases.hold_expired(Time::from_millis(10_000));
+        assert_eq!((leases.overdue(), leases.next_expiry()), (2, None));
+        leases.renew(&key("1"), Time::from_millis(11_000), 11_000);
+        assert_eq!((leases.overdue(), leases.len()), (1, 2));
+        assert_eq!(leases.end_overdue(0), Some(key("2")));
+        assert_eq!((leases.overdue(), leases.len(), leases.due()), (0, 1, 20_000));
+        assert_eq!(leases.end_overdue(0), None);
     }
 }

@@ -16,8 +16,10 @@ use crate::backend::{
 };
 use crate::catalog::{Catalog, Change, Service, Snapshot};
 use crate::held::{Held, Keeps, Locked};
+use crate::lease::LeaseTime;
 use crate::log_watch::LogWatch;
 use crate::model::{CheckKey, Instance, Key, Name};
+use crate::registrar::self_preservation::{self, Explained};
 use crate::registrar::{Moment, Outcome, Registrar};
 
 /// How large a [`Memory`] may grow.
@@ -28,11 +30,20 @@ pub struct Options {
     pub max_instances: usize,
     /// How many changes it remembers for watches and deltas. Defaults to 65,536.
     pub log_len: usize,
+    /// How long a lease lasts after it was renewed. Defaults to [`LeaseTime::Strict`].
+    pub lease_time: LeaseTime,
+    /// When leases that ran out are held on to. Never by default.
+    pub self_preservation: Option<self_preservation::Options>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_instances: 100_000, log_len: 65_536 }
+        Self {
+            max_instances: 100_000,
+            log_len: 65_536,
+            lease_time: LeaseTime::Strict,
+            self_preservation: None,
+        }
     }
 }
 
@@ -78,7 +89,12 @@ impl Memory {
     /// inside a tokio runtime; [`close`](Backend::close) joins what it spawns, dropping it aborts.
     pub fn start(options: Options, clock: Clock) -> Self {
         let catalog = Catalog::new(clock.wall(), options.log_len);
-        let registrar = Registrar::new(catalog, options.max_instances.max(1));
+        let mut registrar =
+            Registrar::new(catalog, options.max_instances.max(1)).lease_time(options.lease_time);
+        if let Some(options) = options.self_preservation {
+            let at = Moment { now: clock.now(), wall: clock.wall() };
+            registrar = registrar.self_preservation(options, at);
+        }
         let shared = Arc::new(Shared {
             clock,
             held: Arc::new(Held::new(registrar)),
@@ -114,10 +130,10 @@ impl Shared {
         let mut registrar = self.held.lock();
         // Taken inside the lock: two writes in a row never carry times in the other order.
         let at = self.moment();
-        let expiry_before = registrar.next_expiry();
+        let expiry_before = registrar.next_expiry(at.now);
         let outcome = decide(&mut registrar, at)?;
         self.tell(&registrar, outcome.change.as_slice());
-        let expiry_after = registrar.next_expiry();
+        let expiry_after = registrar.next_expiry(at.now);
         if expiry_after.is_some_and(|after| expiry_before.is_none_or(|before| after < before)) {
             self.earlier_expiry.notify_one();
         }
@@ -138,6 +154,10 @@ impl Backend for Memory {
 
     fn register(&self, instance: Instance) -> BoxFuture<'_, Result<Arc<Instance>, Error>> {
         ready(self.shared.write(|registrar, at| registrar.register(instance, at)))
+    }
+
+    fn adopt(&self, instance: Instance) -> BoxFuture<'_, Result<Arc<Instance>, Error>> {
+        ready(self.shared.write(|registrar, at| registrar.adopt(instance, at)))
     }
 
     fn renew<'a>(
@@ -230,6 +250,20 @@ impl View for Memory {
 
     fn tally(&self) -> Tally {
         self.shared.held.lock().tally()
+    }
+
+    fn self_preservation(&self) -> Option<Explained> {
+        let mut registrar = self.shared.held.lock();
+        let at = self.shared.moment();
+        registrar.explain(at)
+    }
+
+    fn confirm_expired(&self) -> usize {
+        let mut registrar = self.shared.held.lock();
+        let at = self.shared.moment();
+        let confirmed = registrar.confirm(at);
+        self.shared.earlier_expiry.notify_one();
+        confirmed
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod check;
 mod instance;
+mod metadata;
 mod name;
 mod status;
 
@@ -13,8 +14,9 @@ pub use check::{
     Check, CheckKey, Health, MAX_OUTPUT_BYTES, MIN_DEREGISTER_AFTER, Probe, cut_output,
 };
 pub use instance::{
-    Action, Address, DataCenter, Endpoint, Instance, Lease, Mesh, Metadata, Node, Opaque, Pages,
-    Port, TaggedAddress, Value, Vips, Weights,
+    Action, Address, DataCenter, Endpoint, Instance, Lease, Mesh, Node, Opaque, Pages, Port,
+    TaggedAddress, Value, Vips, Weights,
 };
+pub use metadata::Metadata;
 pub use name::{Key, Name};
 pub use status::Status;

@@ -8,6 +8,7 @@
 mod checks;
 mod expiry;
 pub mod rules;
+pub mod self_preservation;
 mod status;
 
 use std::sync::Arc;
@@ -17,9 +18,10 @@ use larder_cache::Time;
 
 use crate::backend::{Error, OverrideChange, Report, Tally};
 use crate::catalog::{Catalog, Change};
-use crate::lease::Leases;
-use crate::model::{Action, CheckKey, Instance, Key, cut_output};
+use crate::lease::{LeaseTime, Leases, Terms};
+use crate::model::{Action, CheckKey, Instance, Key, Lease, cut_output};
 use checks::Checks;
+use self_preservation::SelfPreservation;
 
 pub use expiry::{Cause, Expired};
 
@@ -47,20 +49,36 @@ pub struct Registrar {
     catalog: Catalog,
     leases: Leases,
     checks: Checks,
+    self_preservation: Option<SelfPreservation>,
     tally: Tally,
     max_instances: usize,
 }
 
 impl Registrar {
-    /// Takes charge of an empty catalog.
+    /// Takes charge of an empty catalog, whose leases end when they run out.
     pub fn new(catalog: Catalog, max_instances: usize) -> Self {
         Self {
             catalog,
             leases: Leases::default(),
             checks: Checks::default(),
+            self_preservation: None,
             tally: Tally::default(),
             max_instances,
         }
+    }
+
+    /// With leases that last so long after each renewal.
+    #[must_use]
+    pub fn lease_time(mut self, time: LeaseTime) -> Self {
+        self.leases = Leases::lasting(time);
+        self
+    }
+
+    /// With [`self_preservation`], from now on.
+    #[must_use]
+    pub fn self_preservation(mut self, options: self_preservation::Options, at: Moment) -> Self {
+        self.self_preservation = Some(SelfPreservation::new(options, at.now, at.wall));
+        self
     }
 
     /// The catalog as it is.
@@ -71,18 +89,32 @@ impl Registrar {
     /// Adds an instance or replaces the one with its key; see
     /// [`Backend::register`](crate::Backend::register).
     pub fn register(&mut self, instance: Instance, at: Moment) -> Result<Outcome, Error> {
+        self.take(instance, rules::settle, at)
+    }
+
+    /// Adds an instance as another registry holds it; see [`Backend::adopt`](crate::Backend::adopt).
+    pub fn adopt(&mut self, instance: Instance, at: Moment) -> Result<Outcome, Error> {
+        self.take(instance, rules::settle_adopted, at)
+    }
+
+    fn take(
+        &mut self,
+        instance: Instance,
+        settle: fn(Instance, Option<&Instance>, u64) -> Instance,
+        at: Moment,
+    ) -> Result<Outcome, Error> {
         let key = instance.key();
         let before = self.catalog.get(&key).cloned();
         if before.is_none() && self.catalog.len() >= self.max_instances {
             return Err(Error::Full { limit: self.max_instances });
         }
         if let Some(held) = before.as_ref().filter(|held| rules::is_outdated(&instance, held)) {
-            self.leases.renew(&key, at.now, at.wall);
+            self.renewed(&key, at);
             return Ok(Outcome { instance: held.clone(), change: None });
         }
-        let instance = rules::settle(instance, before.as_deref(), at.wall);
+        let instance = settle(instance, before.as_deref(), at.wall);
         match instance.lease {
-            Some(lease) => self.leases.grant(key, secs(lease.duration_secs), at.now, at.wall),
+            Some(lease) => self.grant(key, &lease, at),
             None => self.leases.end(&key),
         }
         if let Some(held) = before.as_ref().filter(|held| rules::says_the_same(held, &instance)) {
@@ -101,7 +133,7 @@ impl Registrar {
     ) -> Result<Arc<Instance>, Error> {
         let held = self.held(key)?.clone();
         rules::may_renew(&held)?;
-        self.leases.renew(key, at.now, at.wall);
+        self.renewed(key, at);
         rules::is_up_to_date(&held, dirty_at)?;
         Ok(held)
     }
@@ -133,7 +165,7 @@ impl Registrar {
         at: Moment,
     ) -> Result<Outcome, Error> {
         let held = self.held(key)?.clone();
-        self.leases.renew(key, at.now, at.wall);
+        self.renewed(key, at);
         let Some(instance) = rules::overridden(&held, change, at.wall) else {
             return Ok(Outcome { instance: held, change: None });
         };
@@ -166,6 +198,25 @@ impl Registrar {
         self.checks.forget_output(key);
         rules::note_first_up(&mut instance, at.wall);
         self.catalog.put(instance, Action::Modified, at.wall)
+    }
+
+    fn grant(&mut self, key: Key, lease: &Lease, at: Moment) {
+        if self.leases.renewed_at(&key).is_some() {
+            self.renewed(&key, at);
+        }
+        let terms = Terms {
+            duration: secs(lease.duration_secs),
+            interval: secs(lease.renewal_interval_secs),
+        };
+        self.leases.grant(key, terms, at.now, at.wall);
+    }
+
+    fn renewed(&mut self, key: &Key, at: Moment) {
+        self.leases.renew(key, at.now, at.wall);
+        let leased = self.leased();
+        if let Some(preservation) = &mut self.self_preservation {
+            preservation.renewed(leased, at.now, at.wall);
+        }
     }
 
     fn remove(&mut self, key: &Key, at: Moment) -> Option<Change> {

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::listen::{self, Connections, Listener, Service};
 use crate::metrics::{self, Parts, Requests};
 use crate::shutdown::Stop;
-use crate::{admin, api, guard, upstream};
+use crate::{admin, api, guard, self_preservation, upstream};
 
 /// Larder, listening: everything is wired, and nothing is served until [`run`](Self::run).
 #[derive(Debug)]
@@ -91,6 +91,7 @@ impl Server {
         };
         let api = api::router(registry.clone(), clock.clone(), stop.listener());
         let api = api.merge(upstream::confirmation(guard));
+        let api = api.merge(self_preservation::router(registry.clone()));
         let eureka = Eureka::new(registry.clone(), responses.clone(), clock);
         let router = router(&config, parts, api, eureka, &stop);
         let limits = config.limits;

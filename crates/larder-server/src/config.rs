@@ -13,6 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use larder_eureka::response_cache::ReadOnlyTier;
+use larder_registry::lease::LeaseTime;
 
 use crate::checks::allow::Allow;
 
@@ -75,6 +76,18 @@ pub struct Registry {
     /// `registry.log_len`: how many changes it remembers for watches and deltas; who falls behind is
     /// given everything anew. 1 to 10,000,000, 65,536 by default.
     pub log_len: usize,
+    /// `registry.lease_time`: how long a lease lasts after it was renewed. `strict`, the default: its
+    /// duration. `double`: twice that, as with Netflix's server.
+    pub lease_time: LeaseTime,
+    /// `registry.self_preservation`: whether leases that ran out are held on to while too few renewals
+    /// come. `on` by default.
+    pub self_preservation: bool,
+    /// `registry.self_preservation_percent`: too few are not more than this share of those that were due;
+    /// what is left of 100 may end within a minute. 0 to 100, 85 by default.
+    pub self_preservation_percent: u8,
+    /// `registry.self_preservation_at_least`: with fewer leases nothing is held on to. 1 to 10,000,000, 10
+    /// by default.
+    pub self_preservation_at_least: usize,
 }
 
 /// Eureka's API.
@@ -128,7 +141,14 @@ impl Default for Config {
                 idle: Duration::from_secs(75),
                 shutdown: Duration::from_secs(10),
             },
-            registry: Registry { max_instances: 100_000, log_len: 65_536 },
+            registry: Registry {
+                max_instances: 100_000,
+                log_len: 65_536,
+                lease_time: LeaseTime::Strict,
+                self_preservation: true,
+                self_preservation_percent: 85,
+                self_preservation_at_least: 10,
+            },
             upstream: Upstream::default(),
             eureka: Eureka { read_only_tier: ReadOnlyTier::Push, cache_bytes: 256 << 20 },
             checks: Checks { allow: Allow::default(), workers: 256, limit: 10_000 },

@@ -81,6 +81,7 @@ impl Collector for Parts {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         gauge(&mut encoder, "larder_connections", "Open connections", self.connections.open())?;
         self.encode_registry(&mut encoder)?;
+        self.encode_self_preservation(&mut encoder)?;
         self.encode_upstream(&mut encoder)?;
         self.encode_expired(&mut encoder)?;
         self.encode_checks(&mut encoder)?;
@@ -116,6 +117,19 @@ impl Parts {
             count.encode(family.encode_family(&[("health", health.as_str())])?)?;
         }
         Ok(())
+    }
+
+    /// Of this server's own registry, if it has one.
+    fn encode_self_preservation(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(explained) = self.registry.self_preservation() else { return Ok(()) };
+        let help = "Whether leases that ran out are held on to";
+        gauge(encoder, "larder_self_preservation", help, explained.since.is_some().into())?;
+        let help = "Renewals in the last full minute";
+        gauge(encoder, "larder_self_preservation_renewals", help, explained.renewals)?;
+        let help = "As many renewals in a minute, or fewer, begin self-preservation";
+        gauge(encoder, "larder_self_preservation_threshold", help, explained.threshold)?;
+        let help = "Leases that ran out and have not ended";
+        gauge(encoder, "larder_self_preservation_overdue", help, explained.overdue as u64)
     }
 
     /// Of a registry behind, if there is one.

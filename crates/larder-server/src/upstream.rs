@@ -10,13 +10,15 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use larder_cache::Clock;
-use larder_etcd::{Credentials, Etcd};
+use larder_etcd::Etcd;
+use larder_eureka::EurekaClient;
 use larder_mdns::Mdns;
 use larder_registry::backend::Copied;
+use larder_registry::registrar::self_preservation;
 use larder_registry::{Backend, Guarded, Memory, Mirror, Registry, guard, memory};
 
 use crate::api::{self, Refusal};
-use crate::config::{Address, Config, Guard, Upstream};
+use crate::config::{self, Address, Config, Guard, Upstream};
 
 /// Why the registry behind cannot be used. Not retried: correct `upstream.url`.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +27,9 @@ pub enum OpenError {
     /// Its etcd cannot be.
     #[error(transparent)]
     Etcd(#[from] larder_etcd::OptionsError),
+    /// Its Eureka servers cannot be.
+    #[error(transparent)]
+    Eureka(#[from] larder_eureka::OptionsError),
     /// Multicast DNS cannot be.
     #[error(transparent)]
     Mdns(#[from] larder_mdns::StartError),
@@ -41,31 +46,50 @@ pub(crate) struct Opened {
 pub(crate) fn open(config: &Config, clock: &Clock) -> Result<Opened, OpenError> {
     let (limits, clock) = (config.registry, clock.clone());
     let Some(address) = &config.upstream.url else {
-        let options =
-            memory::Options { max_instances: limits.max_instances, log_len: limits.log_len };
-        let registry = Arc::new(Memory::start(options, clock));
+        let registry = Arc::new(Memory::start(embedded(&limits), clock));
         return Ok(Opened { registry, guard: None });
     };
-    let behind: Arc<dyn Backend> = match address {
-        Address::Etcd { endpoints, prefix } => Arc::new(Etcd::connect(
-            etcd_options(config, endpoints, prefix.as_ref()),
-            clock.clone(),
-        )?),
+    let behind = behind(config, address, clock.clone())?;
+    let options = guard::Options { mode: mode(config.upstream.guard), ..guard::Options::default() };
+    let guard = Arc::new(Guarded::new(behind, options, clock.clone()));
+    let registry = Arc::new(Mirror::start(guard.clone(), limits.log_len, clock));
+    Ok(Opened { registry, guard: Some(guard) })
+}
+
+fn behind(config: &Config, address: &Address, clock: Clock) -> Result<Arc<dyn Backend>, OpenError> {
+    Ok(match address {
+        Address::Etcd { endpoints, prefix } => {
+            Arc::new(Etcd::connect(etcd_options(config, endpoints, prefix.as_ref()), clock)?)
+        }
+        Address::Eureka { servers, path } => {
+            let options = eureka_options(config, servers, path.as_deref());
+            Arc::new(EurekaClient::connect(options, clock)?)
+        }
         Address::Mdns { interface, port } => {
             let defaults = larder_mdns::Options::default();
             let options = larder_mdns::Options {
                 interface: *interface,
                 port: port.unwrap_or(defaults.port),
-                max_instances: limits.max_instances,
+                max_instances: config.registry.max_instances,
                 ..defaults
             };
-            Arc::new(Mdns::start(options, clock.clone())?)
+            Arc::new(Mdns::start(options, clock)?)
         }
+    })
+}
+
+/// This server's own registry.
+fn embedded(config: &config::Registry) -> memory::Options {
+    let preserving = self_preservation::Options {
+        share: f64::from(config.self_preservation_percent) / 100.0,
+        at_least: config.self_preservation_at_least,
     };
-    let options = guard::Options { mode: mode(config.upstream.guard), ..guard::Options::default() };
-    let guard = Arc::new(Guarded::new(behind, options, clock.clone()));
-    let registry = Arc::new(Mirror::start(guard.clone(), limits.log_len, clock));
-    Ok(Opened { registry, guard: Some(guard) })
+    memory::Options {
+        max_instances: config.max_instances,
+        log_len: config.log_len,
+        lease_time: config.lease_time,
+        self_preservation: config.self_preservation.then_some(preserving),
+    }
 }
 
 fn etcd_options(
@@ -74,12 +98,30 @@ fn etcd_options(
     prefix: Option<&String>,
 ) -> larder_etcd::Options {
     let defaults = larder_etcd::Options::default();
+    let credentials = credentials(&config.upstream)
+        .map(|(user, password)| larder_etcd::Credentials { user, password });
     larder_etcd::Options {
         endpoints: endpoints.to_vec(),
         prefix: prefix.unwrap_or(&defaults.prefix).clone(),
-        credentials: credentials(&config.upstream),
+        credentials,
         max_instances: config.registry.max_instances,
         ..defaults
+    }
+}
+
+fn eureka_options(
+    config: &Config,
+    servers: &[String],
+    path: Option<&str>,
+) -> larder_eureka::Options {
+    let at = |server: &String| format!("{server}{}", path.unwrap_or_default());
+    let credentials = credentials(&config.upstream)
+        .map(|(user, password)| larder_eureka::Credentials { user, password });
+    larder_eureka::Options {
+        servers: servers.iter().map(at).collect(),
+        credentials,
+        max_instances: config.registry.max_instances,
+        ..larder_eureka::Options::default()
     }
 }
 
@@ -108,9 +150,10 @@ async fn confirm(State(guard): State<Option<Arc<Guarded>>>) -> Response {
     StatusCode::NO_CONTENT.into_response()
 }
 
-fn credentials(upstream: &Upstream) -> Option<Credentials> {
+/// The user and the password, if there is one.
+fn credentials(upstream: &Upstream) -> Option<(String, String)> {
     let (user, password) = (upstream.user.clone(), upstream.password.0.clone());
-    (!user.is_empty()).then_some(Credentials { user, password })
+    (!user.is_empty()).then_some((user, password))
 }
 
 /// Around every read: nobody is told that there is nothing before it was read once, and while the registry

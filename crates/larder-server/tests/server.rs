@@ -381,3 +381,41 @@ async fn requests_and_the_registry_are_measured() {
     }
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_that_ran_out_are_held_on_to_and_explained_until_an_operator_confirms() {
+    let server = Running::start(|config| {
+        // So that nothing ends by itself.
+        config.registry.self_preservation_percent = 100;
+        config.registry.self_preservation_at_least = 1;
+    })
+    .await;
+    let (status, body) = server.call("PUT", ONE, r#"{"ip":"10.0.0.1","ttl_secs":1}"#).await;
+    assert!(status < 300, "{body}");
+    server.until_measured("larder_self_preservation_overdue 1").await;
+    let explained: serde_json::Value = server.get("/larder/v1/self-preservation").await;
+    assert_eq!(
+        (&explained["leases"], &explained["overdue"]),
+        (&1.into(), &1.into()),
+        "{explained}"
+    );
+    let (_, page) = server.call("GET", "/eureka/status", "").await;
+    assert!(page.contains("1 leases that ran out wait for their turn"), "{page}");
+    let (status, body) = server.call("POST", "/larder/v1/self-preservation/confirm", "").await;
+    assert_eq!((status, body.as_str()), (200, r#"{"confirmed":1}"#));
+    server.until_measured("larder_self_preservation_overdue 0").await;
+    assert_eq!(server.call("GET", "/larder/v1/services/orders", "").await.0, 404);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_self_preservation_there_is_nothing_to_explain() {
+    let server = Running::start(|config| config.registry.self_preservation = false).await;
+    for (method, path) in
+        [("GET", "/larder/v1/self-preservation"), ("POST", "/larder/v1/self-preservation/confirm")]
+    {
+        let (status, body) = server.call(method, path, "").await;
+        assert!(status == 404 && body.contains("registry.self_preservation"), "{status} {body}");
+    }
+    server.stop().await;
+}

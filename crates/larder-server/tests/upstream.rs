@@ -1,4 +1,5 @@
-//! In front of a real etcd, and of multicast DNS: what is shared, and what an outage looks like.
+//! In front of a real etcd, of another Larder through Eureka's protocol, and of multicast DNS: what is
+//! shared, and what an outage looks like.
 
 mod support;
 
@@ -128,6 +129,83 @@ async fn a_mass_that_vanishes_is_kept_until_an_operator_confirms_it() {
     until(&server, "GET", ORDERS, |status, _| status == 404).await;
     server.until_measured("larder_upstream_held 0").await;
     server.stop().await;
+}
+
+async fn in_front_of_eureka(servers: Vec<String>) -> Running {
+    Running::start(|config| {
+        config.upstream.url = Some(Address::Eureka { servers, path: None });
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_registered_at_a_eureka_server_or_in_front_of_it_is_seen_at_both() {
+    let behind = Running::start(|_| {}).await;
+    let front = in_front_of_eureka(vec![behind.address.to_string()]).await;
+    until(&front, "PUT", ONE, |status, _| status < 300).await;
+    let (status, body) = front.call("GET", ORDERS, "").await;
+    assert!(status == 200 && body.contains("10.0.0.1"), "its writer sees it at once: {body}");
+    let (status, body) = behind.call("GET", "/eureka/apps/ORDERS", "").await;
+    assert!(status == 200 && body.contains("10.0.0.1"), "{status} {body}");
+
+    let two = "/larder/v1/services/orders/instances/2";
+    assert!(behind.call("PUT", two, BODY).await.0 < 300);
+    let listed = |status, body: &str| status == 200 && body.contains("\"2\"");
+    until(&front, "GET", ORDERS, listed).await;
+    let eureka = "/eureka/apps/ORDERS/2";
+    assert_eq!(front.call("PUT", eureka, "").await.0, 200, "a heartbeat goes through");
+    assert_eq!(front.call("DELETE", two, "").await.0 / 100, 2);
+    assert_eq!(behind.call("GET", eureka, "").await.0, 404);
+    front.stop().await;
+    behind.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_eureka_server_is_down_reads_go_on_with_their_age_and_it_converges_after() {
+    let behind = Running::start(|_| {}).await;
+    let address = behind.address;
+    assert!(behind.call("PUT", ONE, BODY).await.0 < 300);
+    let front = in_front_of_eureka(vec![address.to_string()]).await;
+    until(&front, "GET", ORDERS, |status, _| status == 200).await;
+    behind.stop().await;
+    front.until_measured("larder_upstream_connected 0").await;
+    for path in [ORDERS, "/eureka/apps/ORDERS"] {
+        let (head, body) = front.heads("GET", path).await;
+        assert!(head.starts_with("HTTP/1.1 200") && body.contains("10.0.0.1"), "{head}{body}");
+        assert!(head.to_lowercase().contains("\r\nage: "), "{head}");
+    }
+    let two = "/larder/v1/services/orders/instances/2";
+    let (status, body) = front.call("PUT", two, BODY).await;
+    assert!(status == 503 && body.contains("did not answer"), "{status} {body}");
+
+    // A registry in memory: it comes back empty, and then has another one.
+    let behind = Running::start(|config| config.listen = vec![address]).await;
+    assert!(behind.call("PUT", two, BODY).await.0 < 300);
+    let is_news = |status, body: &str| status == 200 && body.contains("\"2\"");
+    until(&front, "GET", ORDERS, |status, body| is_news(status, body) && !body.contains("\"1\""))
+        .await;
+    front.until_measured("larder_upstream_connected 1").await;
+    let (head, _) = front.heads("GET", ORDERS).await;
+    assert!(!head.to_lowercase().contains("\r\nage: "), "{head}");
+    front.stop().await;
+    behind.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_eureka_server_is_read_when_the_first_is_gone() {
+    let (one, other) = (Running::start(|_| {}).await, Running::start(|_| {}).await);
+    for server in [&one, &other] {
+        assert!(server.call("PUT", ONE, BODY).await.0 < 300);
+    }
+    let servers = vec![one.address.to_string(), other.address.to_string()];
+    let front = in_front_of_eureka(servers).await;
+    until(&front, "GET", ORDERS, |status, _| status == 200).await;
+    one.stop().await;
+    until(&front, "PUT", "/larder/v1/services/orders/instances/2", |status, _| status < 300).await;
+    let (_, body) = other.call("GET", ORDERS, "").await;
+    assert!(body.contains("\"2\""), "{body}");
+    front.stop().await;
+    other.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -46,8 +46,8 @@ pub(crate) struct Serve {
     /// choose. Whoever can reach the address can change the registry.
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) listen: Vec<String>,
-    /// The registry to stand in front of, in place of one in memory: etcd://HOST:PORT, with commas between
-    /// several servers, or mdns://, as go-micro keeps it there.
+    /// The registry to stand in front of, in place of one in memory: etcd://HOST:PORT or mdns://, as
+    /// go-micro keeps it there, or eureka+http://HOST:PORT; with commas between several servers.
     #[arg(long, value_name = "URL")]
     pub(crate) upstream: Option<String>,
     /// Configuration file, in TOML.

@@ -151,7 +151,7 @@ enum Ending<E> {
 /// Follows the stream of the pilot's key until it ends, fails, goes quiet, or is not wanted any more.
 pub(crate) fn follow<S: Watch>(
     pilot: &mut Pilot<S>,
-    order: Order<S::Value>,
+    mut order: Order<S::Value>,
     look: Look,
 ) -> Following<'_, S> {
     Box::pin(async move {
@@ -159,7 +159,8 @@ pub(crate) fn follow<S: Watch>(
         let heard = Heard::default();
         heard.note(order.began_at);
         let from = order.previous.as_ref().map(|entry| entry.source_index());
-        let last = order.previous.clone();
+        // Taken: a stream may live for days, and what it has replaced must not stay for as long.
+        let last = order.previous.take();
         let mut feed = Feed { engine: &engine, key: &key, heard: &heard, list: None, last };
         let ending = run(pilot, &mut feed, from, look).await;
         let brief = engine.clock.now().since(order.began_at) < BRIEF;

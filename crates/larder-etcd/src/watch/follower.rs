@@ -173,9 +173,10 @@ impl Follower {
         let create = WatchCreateRequest {
             key: range.start,
             range_end: range.end,
-            // One that was told already, and is passed over. etcd before 3.4.33 and 3.5.15 takes a watch that
-            // begins at the very revision which was compacted, and has lost the deletions of that one: what
-            // they deleted would stay for ever. Asked from the revision before, it says that it has forgotten.
+            // One that was told already, and is passed over. etcd 3.4.23 takes a watch that begins at the very
+            // revision which was compacted, and has lost the deletions of that one: what they deleted would
+            // stay for ever. Asked from the revision before, it says that it has forgotten. Its changelog has
+            // this mended in 3.5.16 and 3.5.18 (issues 18089 and 19179); not relied on.
             start_revision: (known.next - 1).max(1),
             progress_notify: true,
         };

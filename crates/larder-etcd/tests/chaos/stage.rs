@@ -112,8 +112,10 @@ fn name(service: usize) -> Name {
 
 /// The generation of a service: every instance says the same, or the list is torn.
 fn generation_of(service: &Service) -> u64 {
-    let said: BTreeSet<&str> =
-        service.instances().map(|held| held.metadata["generation"].as_str()).collect();
+    let said: BTreeSet<&str> = service
+        .instances()
+        .map(|held| held.metadata.get("generation").unwrap_or_default())
+        .collect();
     let ids: Vec<&str> = service.instances().map(|held| held.id.as_str()).collect();
     assert!(said.len() == 1 && ids.len() == INSTANCES, "torn: {said:?} of {ids:?}");
     said.first().and_then(|said| said.parse().ok()).expect("a generation is a number")

@@ -97,7 +97,8 @@ async fn what_go_micro_registers_is_found_here_until_it_leaves() {
     let port = Some(Port { number: 8080, enabled: true });
     assert_eq!((held.version.as_str(), held.address.port), ("1.2.3", port));
     assert_eq!(held.address.ip.as_deref(), Some("10.0.0.1"));
-    assert_eq!((&*held.metadata["zone"], &*held.service_metadata["team"]), ("a", "a"));
+    let (zone, team) = (held.metadata.get("zone"), held.service_metadata.get("team"));
+    assert_eq!((zone, team), (Some("a"), Some("a")));
     assert_eq!(held.endpoints[0].request.as_ref().expect("it is there").fields[0].name, "name");
     assert_eq!(held.status, Status::Up);
 

@@ -1,23 +1,20 @@
 //! The source of the read-write tier: encodes what a snapshot of the registry holds.
 
 use std::convert::Infallible;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use larder_cache::{Attempt, Clock, Fetched, Fresh, Source};
 use larder_registry::View;
-use larder_registry::catalog::{Service, Snapshot, StatusCounts};
-use larder_registry::model::Instance;
+use larder_registry::catalog::{Service, StatusCounts};
+use larder_registry::model::{Instance, Name};
 
 use super::invalidation::names_in;
-use super::{Encoding, Entity, Format, Key};
+use super::ropes::Ropes;
+use super::{Encoding, Entity, Key};
 use crate::apps_hash::apps_hash;
-use crate::delta::delta;
-use crate::wire::{Application, Applications, json, xml};
+use crate::payload::{Payload, compressed};
+use crate::wire::{Application, Applications, Form};
 
 /// How long a list is fresh without a change.
 pub(super) fn ttl(key: &Key) -> Duration {
@@ -26,9 +23,6 @@ pub(super) fn ttl(key: &Key) -> Duration {
         _ => Duration::MAX,
     }
 }
-
-/// For how long a delta tells of a change: Eureka's `retentionTimeInMSInDeltaQueue`.
-const DELTA_RETENTION: Duration = Duration::from_secs(180);
 
 /// How long a delta is kept without a change: it holds what changed lately, and grows old by itself.
 /// Eureka looks at its queue as often.
@@ -39,43 +33,41 @@ const DELTA_TTL: Duration = Duration::from_secs(30);
 pub struct Encoder {
     registry: Arc<dyn View>,
     clock: Clock,
+    ropes: Arc<Ropes>,
 }
 
 impl Encoder {
     /// Encodes what `registry` holds.
     pub fn new(registry: Arc<dyn View>, clock: Clock) -> Self {
-        Self { registry, clock }
+        Self { registry, clock, ropes: Arc::default() }
     }
 
-    fn list(&self, entity: &Entity) -> Option<List> {
-        Some(match entity {
-            Entity::Apps => List::Apps(everything(&self.registry.snapshot())),
-            Entity::Delta => List::Apps(self.delta()),
-            Entity::App(name) => List::App(application(self.registry.snapshot().service(name)?)),
-            Entity::Vip(vip) => List::Apps(self.with_vip(|held| held.vips.plain.as_deref(), vip)),
+    fn encode(&self, key: &Key) -> Option<Payload> {
+        Some(match &key.entity {
+            Entity::Apps => {
+                let (now, rope) = self.ropes.apps(key.form, &*self.registry);
+                // Never −1, which makes Java's client fetch everything each time.
+                rope.payload(key.encoding, 1, apps_hash(&now.counts()))
+            }
+            Entity::Delta => {
+                let (now, rope) = self.ropes.delta(key.form, &*self.registry, &self.clock);
+                // Changes with the content, and is the same in every form: clients tell deltas apart
+                // by it.
+                let version = i64::try_from(now.revision()).unwrap_or(i64::MAX);
+                rope.payload(key.encoding, version, apps_hash(&now.counts()))
+            }
+            Entity::App(name) => whole(key, self.app(key.form, name)?),
+            Entity::Vip(vip) => {
+                whole(key, key.form.list(&self.with_vip(|held| held.vips.plain.as_deref(), vip)))
+            }
             Entity::SecureVip(vip) => {
-                List::Apps(self.with_vip(|held| held.vips.secure.as_deref(), vip))
+                whole(key, key.form.list(&self.with_vip(|held| held.vips.secure.as_deref(), vip)))
             }
         })
     }
 
-    /// What changed within the retention, with the hash of everything. If the registry no longer knows
-    /// all of that, the delta is empty, so that its hash makes clients fetch everything.
-    fn delta(&self) -> Applications {
-        let retention = u64::try_from(DELTA_RETENTION.as_millis()).unwrap_or(u64::MAX);
-        let since = self.clock.wall().saturating_sub(retention);
-        let (snapshot, changes) = self.registry.recent_changes(since);
-        let apps = delta(&changes.unwrap_or_default());
-        Applications {
-            // Changes with the content, is the same in every format, and is never below 1: clients
-            // tell deltas apart by it, and fetch everything if it is −1.
-            version: i64::try_from(snapshot.revision()).unwrap_or(i64::MAX),
-            hash: apps_hash(&snapshot.counts()),
-            apps: apps
-                .into_iter()
-                .map(|(name, instances)| Application { name: name.to_string(), instances })
-                .collect(),
-        }
+    fn app(&self, form: Form, name: &Name) -> Option<Vec<u8>> {
+        Some(form.app(&application(self.registry.snapshot().service(name)?)))
     }
 
     /// The instances whose list of virtual addresses has this name. None is an empty list, not an
@@ -99,42 +91,17 @@ impl Encoder {
     }
 }
 
-/// What is encoded: many applications under one root, or one.
-enum List {
-    Apps(Applications),
-    App(Application),
-}
-
-fn everything(snapshot: &Snapshot) -> Applications {
-    Applications {
-        version: 1,
-        hash: apps_hash(&snapshot.counts()),
-        apps: snapshot.services().map(|service| application(service)).collect(),
-    }
-}
-
 fn application(service: &Service) -> Application {
     let instances = service.instances().cloned().collect();
     Application { name: service.name().to_string(), instances }
 }
 
-impl List {
-    fn encode(&self, key: &Key) -> Vec<u8> {
-        match (self, key.format) {
-            (Self::Apps(apps), Format::Json) => json::applications(apps),
-            (Self::Apps(apps), Format::Xml) => xml::applications(apps, key.version),
-            (Self::App(app), Format::Json) => json::application(app),
-            (Self::App(app), Format::Xml) => xml::application(app, key.version),
-        }
+/// A text in one piece.
+fn whole(key: &Key, text: Vec<u8>) -> Payload {
+    match key.encoding {
+        Encoding::Identity => text.into(),
+        Encoding::Gzip => Payload::new(compressed(&text)),
     }
-}
-
-fn compress(text: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::default());
-    encoder
-        .write_all(text)
-        .and_then(|()| encoder.finish())
-        .expect("writing to a vector cannot fail")
 }
 
 /// A list with more instances than this is encoded on a thread where nobody waits for a turn.
@@ -142,40 +109,33 @@ const LONG_LIST: usize = 100;
 
 impl Source for Encoder {
     type Key = Key;
-    type Value = Bytes;
+    type Value = Payload;
     type Error = Infallible;
 
-    async fn fetch(&self, key: &Key, _: Attempt<Bytes>) -> Result<Fetched<Bytes>, Infallible> {
+    async fn fetch(&self, key: &Key, _: Attempt<Payload>) -> Result<Fetched<Payload>, Infallible> {
         let (this, wanted) = (self.clone(), key.clone());
-        let encode = move || {
-            let text = this.list(&wanted.entity)?.encode(&wanted);
-            let bytes = match wanted.encoding {
-                Encoding::Identity => text,
-                Encoding::Gzip => compress(&text),
-            };
-            Some(Bytes::from(bytes))
-        };
-        let bytes = if self.registry.snapshot().len() <= LONG_LIST {
+        let encode = move || this.encode(&wanted);
+        let payload = if self.registry.snapshot().len() <= LONG_LIST {
             encode()
         } else {
             match tokio::task::spawn_blocking(encode).await {
-                Ok(bytes) => bytes,
+                Ok(payload) => payload,
                 // A panic of the encoder is a failure of this fetch, like any panic of a source.
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             }
         };
-        Ok(match bytes {
+        Ok(match payload {
             None => Fetched::Absent { remember_for: None },
-            Some(bytes) => Fresh::new(bytes).ttl(ttl(key)).into(),
+            Some(payload) => Fresh::new(payload).ttl(ttl(key)).into(),
         })
     }
 
-    fn weigh(&self, key: &Key, bytes: &Bytes) -> u64 {
+    fn weigh(&self, key: &Key, payload: &Payload) -> u64 {
         let name = match &key.entity {
             Entity::Apps | Entity::Delta => 0,
             Entity::App(name) => 2 * name.as_str().len(),
             Entity::Vip(vip) | Entity::SecureVip(vip) => vip.len(),
         };
-        (bytes.len() + name + size_of::<Key>()) as u64
+        (payload.len() + name + size_of::<Key>()) as u64
     }
 }

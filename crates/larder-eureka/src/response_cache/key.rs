@@ -5,17 +5,15 @@ use std::fmt;
 use axum::http::HeaderValue;
 use larder_registry::model::Name;
 
-use crate::wire::ApiVersion;
+use crate::wire::{Form, Format};
 
 /// What a cached answer is an answer to. Two requests with equal keys get the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     /// What was asked for.
     pub entity: Entity,
-    /// JSON or XML.
-    pub format: Format,
-    /// Which version of the API: the first hides a status in XML.
-    pub version: ApiVersion,
+    /// How it is written.
+    pub form: Form,
     /// Compressed or not.
     pub encoding: Encoding,
 }
@@ -23,15 +21,11 @@ pub struct Key {
 impl Key {
     /// Every key under which an answer about `entity` may be cached.
     pub(super) fn every(entity: &Entity) -> impl Iterator<Item = Self> + '_ {
-        let formats = [Format::Json, Format::Xml];
-        let versions = [ApiVersion::V1, ApiVersion::V2];
-        let encodings = [Encoding::Identity, Encoding::Gzip];
-        formats.into_iter().flat_map(move |format| {
-            versions.into_iter().flat_map(move |version| {
-                encodings.map(|encoding| {
-                    let entity = entity.clone();
-                    Self { entity, format, version, encoding }
-                })
+        Form::ALL.into_iter().flat_map(|form| {
+            [Encoding::Identity, Encoding::Gzip].map(|encoding| Self {
+                entity: entity.clone(),
+                form,
+                encoding,
             })
         })
     }
@@ -72,22 +66,11 @@ impl fmt::Display for Entity {
     }
 }
 
-/// The language of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// `application/json`
-    Json,
-    /// `application/xml`
-    Xml,
-}
-
-impl Format {
-    /// The value of `Content-Type`: without a charset, as Eureka sends it.
-    pub const fn media_type(self) -> HeaderValue {
-        match self {
-            Self::Json => HeaderValue::from_static("application/json"),
-            Self::Xml => HeaderValue::from_static("application/xml"),
-        }
+/// The value of `Content-Type`: without a charset, as Eureka sends it.
+pub(crate) const fn media_type(format: Format) -> HeaderValue {
+    match format {
+        Format::Json => HeaderValue::from_static("application/json"),
+        Format::Xml => HeaderValue::from_static("application/xml"),
     }
 }
 

@@ -6,7 +6,9 @@ use larder_registry::model::{Instance, Name, Vips};
 use larder_registry::{Memory, Registry, memory};
 
 use super::*;
-use crate::wire::ApiVersion;
+use bytes::Bytes;
+
+use crate::wire::Form;
 
 struct Bench {
     registry: Arc<dyn Registry>,
@@ -31,13 +33,13 @@ impl Bench {
         self.registry.register(Instance::new(service, id)).await.expect("there is room");
     }
 
-    async fn ask(&self, entity: Entity, format: Format, encoding: Encoding) -> Option<Bytes> {
-        let key = Key { entity, format, version: ApiVersion::V2, encoding };
-        self.responses.get(&key).await.expect("the encoder is well")
+    async fn ask(&self, entity: Entity, form: Form, encoding: Encoding) -> Option<Bytes> {
+        let key = Key { entity, form, encoding };
+        Some(self.responses.get(&key).await.expect("the encoder is well")?.to_bytes())
     }
 
     async fn text(&self, entity: Entity) -> Option<String> {
-        let bytes = self.ask(entity, Format::Json, Encoding::Identity).await?;
+        let bytes = self.ask(entity, Form::Json, Encoding::Identity).await?;
         Some(String::from_utf8(bytes.to_vec()).expect("it is UTF-8"))
     }
 
@@ -135,9 +137,9 @@ async fn gzip_holds_the_same_text() {
     for id in 0..300 {
         bench.register("web", &id.to_string()).await;
     }
-    for format in [Format::Json, Format::Xml] {
-        let plain = bench.ask(Entity::Apps, format, Encoding::Identity).await.expect("a list");
-        let gzip = bench.ask(Entity::Apps, format, Encoding::Gzip).await.expect("a list");
+    for form in Form::ALL {
+        let plain = bench.ask(Entity::Apps, form, Encoding::Identity).await.expect("a list");
+        let gzip = bench.ask(Entity::Apps, form, Encoding::Gzip).await.expect("a list");
         let mut unpacked = Vec::new();
         GzDecoder::new(&gzip[..]).read_to_end(&mut unpacked).expect("it is gzip");
         assert_eq!(unpacked, plain);
@@ -197,12 +199,7 @@ async fn one_payload_may_fill_most_of_a_tier() {
         let instance = Instance::new("web", &id.to_string());
         registry.register(instance).await.expect("there is room");
     }
-    let key = Key {
-        entity: Entity::Apps,
-        format: Format::Json,
-        version: ApiVersion::V2,
-        encoding: Encoding::Identity,
-    };
+    let key = Key { entity: Entity::Apps, form: Form::Json, encoding: Encoding::Identity };
     for _ in 0..3 {
         let payload = responses.get(&key).await.expect("the encoder is well").expect("a list");
         assert!(payload.len() > 600_000, "{} bytes", payload.len());
@@ -232,4 +229,60 @@ async fn changes_while_readers_wait_cause_no_stampede_of_encodings() {
         ended.expect("every reader sees the change that it came after");
     }
     assert!(bench.encodings() <= 21, "{} encodings for 20 changes", bench.encodings());
+}
+
+/// What a client makes of deltas: the ids that it holds.
+fn apply(holds: &mut std::collections::BTreeSet<String>, delta: &str) {
+    let list = crate::wire::json::decode_applications(delta.as_bytes()).expect("a list");
+    for held in list.apps.iter().flat_map(|app| &app.instances) {
+        if held.action == Some(larder_registry::model::Action::Deleted) {
+            holds.remove(&held.id);
+        } else {
+            holds.insert(held.id.clone());
+        }
+    }
+}
+
+#[tokio::test]
+async fn deltas_that_follow_each_other_tell_everything_that_comes_and_goes() {
+    let bench = Bench::new(ReadOnlyTier::Push);
+    let mut holds = std::collections::BTreeSet::new();
+    for round in 0..60_u32 {
+        for id in 0..7 {
+            let key = Instance::new("web", &format!("{}", (round * 7 + id) % 40));
+            if (round + id) % 3 == 0 {
+                let _ = bench.registry.deregister(&key.key()).await;
+            } else {
+                bench.register("web", &key.id).await;
+            }
+        }
+        bench.hands.advance(Duration::from_secs(29));
+        apply(&mut holds, &bench.text(Entity::Delta).await.expect("a delta"));
+        let now = bench.registry.snapshot();
+        assert!(now.instances().map(|held| &held.id).eq(&holds), "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_delta_that_would_miss_changes_tells_nothing_until_they_are_old() {
+    let (clock, hands) = Clock::by_hand(START);
+    let options = memory::Options { log_len: 10, ..memory::Options::default() };
+    let registry: Arc<dyn Registry> = Arc::new(Memory::start(options, clock.clone()));
+    let responses =
+        ResponseCache::observing(&registry, Options::default(), clock).expect("valid options");
+    let bench = Bench { registry, responses, hands };
+    bench.register("web", "first").await;
+    assert!(bench.shows(Entity::Delta, "first").await);
+    for id in 0..20 {
+        bench.register("web", &id.to_string()).await;
+    }
+    let delta = bench.text(Entity::Delta).await.expect("a delta");
+    assert!(delta.contains(r#""apps__hashcode":"UP_21_","application":[]"#), "{delta}");
+    bench.register("web", "later").await;
+    assert!(!bench.shows(Entity::Delta, "later").await, "what was missed is not old");
+    bench.hands.advance(Duration::from_secs(179));
+    bench.register("web", "last").await;
+    bench.hands.advance(Duration::from_secs(2));
+    let delta = bench.text(Entity::Delta).await.expect("a delta");
+    assert!(delta.contains("\"last\""), "{delta}");
 }

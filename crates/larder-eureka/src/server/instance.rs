@@ -1,10 +1,10 @@
 //! Single instances: register, heartbeat, leave, override, and read one live.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::{FromRequest, Query, Request};
+use axum::extract::{Query, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -13,9 +13,10 @@ use larder_registry::model::{Instance, Key, Status};
 use serde::Deserialize;
 
 use super::refusal::Refusal;
-use super::{Eureka, negotiation};
-use crate::response_cache::Format;
-use crate::wire::{ApiVersion, json, xml};
+use super::{Eureka, Origin, body, negotiation, replication};
+use crate::response_cache::media_type;
+use crate::wire::replication::{Action, Received};
+use crate::wire::{ApiVersion, Format, json, xml};
 
 /// `POST apps/{app}`: exactly 204, which several clients insist on.
 pub(super) async fn register(
@@ -24,13 +25,14 @@ pub(super) async fn register(
     request: Request,
 ) -> Result<Response, Refusal> {
     let headers = request.headers().clone();
-    let body = Bytes::from_request(request, &())
-        .await
-        .map_err(|rejection| Refusal::Transfer(rejection.status(), rejection.body_text()))?;
+    let body = body::whole(request).await?;
     let mut instance = decode(eureka, app, &headers, &body)?;
     // Every registration over Eureka's API has a lease, whether it asks for one or not.
     instance.lease.get_or_insert_default();
-    eureka.registry.register(instance).await?;
+    match replication::origin(&headers) {
+        Origin::Client => eureka.registry.register(instance).await?,
+        Origin::Peer => eureka.registry.adopt(instance).await?,
+    };
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -57,17 +59,26 @@ fn from_latin1(body: &[u8]) -> Vec<u8> {
     body.iter().copied().map(char::from).collect::<String>().into_bytes()
 }
 
-/// `PUT apps/{app}/{id}`: 200 with an empty body, because Java's client parses any other; 404 makes
-/// the client register again.
+/// `PUT apps/{app}/{id}`: 200 with an empty body, because Java's client parses any other; 404, with an
+/// empty body for the same reason, makes the client register again. A peer that knows less is told 409, with what is held.
 pub(super) async fn heartbeat(
     eureka: &Eureka,
     app: &str,
     id: &str,
     uri: &Uri,
+    headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
-    let dirty_at = Parameters::of(uri)?.dirty_at()?;
-    eureka.registry.renew(&Key::new(app, id), dirty_at).await?;
-    Ok(StatusCode::OK.into_response())
+    let parameters = Parameters::of(uri)?;
+    let (key, dirty_at) = (Key::new(app, id), parameters.dirty_at()?);
+    if replication::origin(headers) == Origin::Client {
+        eureka.registry.renew(&key, dirty_at).await.map_err(Refusal::Heartbeat)?;
+        return Ok(StatusCode::OK.into_response());
+    }
+    let answer = replication::heartbeat(eureka, parameters.heartbeat(key, dirty_at)).await;
+    let answer = answer.map_err(Refusal::Heartbeat)?;
+    let status = if answer.instance.is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
+    let body = answer.instance.map(|held| encode(&held, ApiVersion::V2, headers));
+    Ok((status, body.unwrap_or_default()).into_response())
 }
 
 /// `DELETE apps/{app}/{id}`.
@@ -104,6 +115,36 @@ pub(super) async fn lift_status(
     let fallback = parameters.status()?.unwrap_or(Status::Unknown);
     let change = OverrideChange { to: None, fallback, dirty_at: parameters.dirty_at()? };
     eureka.registry.set_override(&Key::new(app, id), change).await?;
+    Ok(StatusCode::OK.into_response())
+}
+
+/// The key by which Eureka's JSON tells the class of a map: decoders take it for no metadata at all.
+const CLASS: &str = "@class";
+
+/// `PUT apps/{app}/{id}/metadata?key=value`: adds to what is there; of one key the first value counts. The
+/// instance registers again with it, by the registrant's own time.
+pub(super) async fn add_metadata(
+    eureka: &Eureka,
+    app: &str,
+    id: &str,
+    uri: &Uri,
+) -> Result<Response, Refusal> {
+    let key = Key::new(app, id);
+    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+        .map_err(|rejection| Refusal::Invalid(format!("in the query: {rejection}")))?;
+    if pairs.iter().any(|(key, _)| key == CLASS) {
+        return Err(Refusal::Invalid(format!("{CLASS} is no key that clients can read")));
+    }
+    let held = eureka.view().instance(&key);
+    let held = held.ok_or_else(|| Refusal::NoApp(format!("{key} is not registered")))?;
+    let mut instance = Instance::clone(&held);
+    let mut told = HashSet::new();
+    for (key, value) in pairs {
+        if told.insert(key.clone()) {
+            instance.metadata.insert(key, value);
+        }
+    }
+    eureka.registry.register(instance).await?;
     Ok(StatusCode::OK.into_response())
 }
 
@@ -147,7 +188,7 @@ fn encode(instance: &Instance, version: ApiVersion, headers: &HeaderMap) -> Resp
         Format::Json => json::instance(instance),
         Format::Xml => xml::instance(instance, version),
     };
-    ([(CONTENT_TYPE, format.media_type())], body).into_response()
+    ([(CONTENT_TYPE, media_type(format))], body).into_response()
 }
 
 /// The query parameters of the operations on one instance. Others are ignored, as `status` of a
@@ -157,6 +198,8 @@ fn encode(instance: &Instance, version: ApiVersion, headers: &HeaderMap) -> Resp
 struct Parameters {
     value: Option<String>,
     last_dirty_timestamp: Option<String>,
+    #[serde(rename = "overriddenstatus")]
+    status_override: Option<String>,
 }
 
 impl Parameters {
@@ -164,6 +207,19 @@ impl Parameters {
         let Query(parameters) = Query::try_from_uri(uri)
             .map_err(|rejection| Refusal::Invalid(format!("in the query: {rejection}")))?;
         Ok(parameters)
+    }
+
+    /// As a peer would say it in a batch.
+    fn heartbeat(&self, key: Key, dirty_at: Option<u64>) -> Received {
+        let told = self.status_override.as_deref().and_then(Status::from_name);
+        Received {
+            action: Some(Action::Heartbeat),
+            key,
+            dirty_at,
+            status_override: told.filter(|status| *status != Status::Unknown),
+            status: None,
+            instance: None,
+        }
     }
 
     fn dirty_at(&self) -> Result<Option<u64>, Refusal> {

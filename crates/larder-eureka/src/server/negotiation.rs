@@ -2,14 +2,27 @@
 //!
 //! Pure. Eureka's rules, which its clients grew up with, rather than HTTP's.
 
-use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName};
 
-use crate::response_cache::{Encoding, Format};
+use crate::response_cache::Encoding;
+use crate::wire::{ApiVersion, Form, Format};
 
-/// The format of a cached answer: JSON if and only if `Accept` mentions it, else XML.
-pub(super) fn cached_format(headers: &HeaderMap) -> Format {
-    if joined(headers, &ACCEPT).contains("json") { Format::Json } else { Format::Xml }
+/// What Java's client asks with for lists with less in them.
+const EUREKA_ACCEPT: HeaderName = HeaderName::from_static("x-eureka-accept");
+
+/// The form of a list: JSON if and only if `Accept` mentions it, else XML; compact if and only if
+/// `X-Eureka-Accept` says just that. Netflix's client of 2025 says `[compact]`, by a mistake of its own, and
+/// gets the full form from Netflix's server.
+pub(super) fn form(headers: &HeaderMap, version: ApiVersion) -> Form {
+    let is_json = joined(headers, &ACCEPT).contains("json");
+    let is_compact = matches!(joined(headers, &EUREKA_ACCEPT).trim(), "compact" | "[compact]");
+    match (is_json, is_compact) {
+        (true, false) => Form::Json,
+        (true, true) => Form::CompactJson,
+        (false, false) => Form::Xml(version),
+        (false, true) => Form::CompactXml,
+    }
 }
 
 /// The format of a live answer: the first of the two that `Accept` lists, else XML, as JAX-RS picks
@@ -46,10 +59,6 @@ pub(super) struct BodyFormat {
 /// How a registration's body is written, or a sentence on what to send instead. `first` is the first
 /// byte of the body that is no white space; it decides where no `Content-Type` was sent.
 pub(super) fn body_format(headers: &HeaderMap, first: Option<u8>) -> Result<BodyFormat, String> {
-    let coding = joined(headers, &CONTENT_ENCODING);
-    if !matches!(coding.trim(), "" | "identity") {
-        return Err(format!("Content-Encoding {coding} is not supported: send the body as it is"));
-    }
     let content_type = joined(headers, &CONTENT_TYPE);
     let (media_type, parameters) = content_type.split_once(';').unwrap_or((&content_type, ""));
     let format = match media_type.trim() {
@@ -100,16 +109,35 @@ mod tests {
     }
 
     #[test]
-    fn a_cached_answer_is_json_only_if_the_client_mentions_it() {
-        for (accept, format) in [
-            ("application/json", Format::Json),
-            ("application/xml, application/JSON;q=0.1", Format::Json),
-            ("application/xml", Format::Xml),
-            ("*/*", Format::Xml),
+    fn a_list_is_json_only_if_the_client_mentions_it() {
+        let xml = Form::Xml(ApiVersion::V2);
+        for (accept, expected) in [
+            ("application/json", Form::Json),
+            ("application/xml, application/JSON;q=0.1", Form::Json),
+            ("application/xml", xml),
+            ("*/*", xml),
         ] {
-            assert_eq!(cached_format(&headers(ACCEPT, accept)), format, "{accept}");
+            assert_eq!(form(&headers(ACCEPT, accept), ApiVersion::V2), expected, "{accept}");
         }
-        assert_eq!(cached_format(&HeaderMap::new()), Format::Xml);
+        assert_eq!(form(&HeaderMap::new(), ApiVersion::V1), Form::Xml(ApiVersion::V1));
+    }
+
+    #[test]
+    fn a_list_is_compact_only_if_the_client_says_just_that() {
+        for (accept, expected) in [
+            ("compact", Form::CompactJson),
+            ("COMPACT", Form::CompactJson),
+            ("[compact]", Form::CompactJson),
+            ("full", Form::Json),
+            ("", Form::Json),
+            ("compactest", Form::Json),
+        ] {
+            let mut headers = headers(EUREKA_ACCEPT, accept);
+            headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+            assert_eq!(form(&headers, ApiVersion::V2), expected, "{accept}");
+        }
+        let compact = headers(EUREKA_ACCEPT, "compact");
+        assert_eq!(form(&compact, ApiVersion::V1), Form::CompactXml);
     }
 
     #[test]
@@ -164,14 +192,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_refused_with_what_to_send() {
-        for (name, value, says) in [
-            (CONTENT_TYPE, "application/x-www-form-urlencoded", "application/json"),
-            (CONTENT_TYPE, "text/plain", "application/xml"),
-            (CONTENT_TYPE, "application/jsonp", "application/json"),
-            (CONTENT_TYPE, "application/json; charset=utf-16", "UTF-8"),
-            (CONTENT_ENCODING, "br", "as it is"),
+        for (value, says) in [
+            ("application/x-www-form-urlencoded", "application/json"),
+            ("text/plain", "application/xml"),
+            ("application/jsonp", "application/json"),
+            ("application/json; charset=utf-16", "UTF-8"),
         ] {
-            let refusal = body_format(&headers(name, value), None).expect_err(value);
+            let refusal = body_format(&headers(CONTENT_TYPE, value), None).expect_err(value);
             assert!(refusal.contains(says), "{value}: {refusal}");
         }
     }

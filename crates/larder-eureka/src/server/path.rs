@@ -23,12 +23,22 @@ pub enum Route {
     Instance(String, String),
     /// `apps/{app}/{id}/status`
     Status(String, String),
+    /// `apps/{app}/{id}/metadata`
+    Metadata(String, String),
     /// `instances/{id}`
     InstanceById(String),
     /// `vips/{vip}`
     Vip(String),
     /// `svips/{vip}`
     SecureVip(String),
+    /// `peerreplication/batch`
+    Batch,
+    /// `status`: the server's own.
+    Server,
+    /// `serverinfo/statusoverrides`
+    Overrides,
+    /// `asg/{asg}/status`
+    AutoScalingGroup,
 }
 
 /// Why a path names no operation.
@@ -41,7 +51,8 @@ pub enum Refusal {
 }
 
 /// The words that an operation's path can begin with.
-const RESOURCES: [&str; 4] = ["apps", "instances", "vips", "svips"];
+const RESOURCES: [&str; 8] =
+    ["apps", "instances", "vips", "svips", "peerreplication", "status", "asg", "serverinfo"];
 
 /// Reads a path such as `/eureka/v2/apps/ORDERS/host%3Aorders%3A8080`.
 pub fn parse(path: &str) -> Result<(ApiVersion, Route), Refusal> {
@@ -61,6 +72,8 @@ fn strip_prefix<'a>(segments: &'a [&'a str]) -> Option<(ApiVersion, &'a [&'a str
         [version, rest @ ..] if matches!(*version, "v1" | "V1" | "v2" | "V2") => {
             Some((version_of(version), rest))
         }
+        // The one operation without a version.
+        ["serverinfo", ..] => Some((ApiVersion::V2, segments)),
         _ => None,
     }
 }
@@ -77,9 +90,14 @@ fn route(segments: &[&str]) -> Result<Route, Refusal> {
         ["apps", app] => Ok(Route::App(decode(app)?)),
         ["apps", app, id] => Ok(Route::Instance(decode(app)?, decode(id)?)),
         ["apps", app, id, "status"] => Ok(Route::Status(decode(app)?, decode(id)?)),
+        ["apps", app, id, "metadata"] => Ok(Route::Metadata(decode(app)?, decode(id)?)),
         ["instances", id] => Ok(Route::InstanceById(decode(id)?)),
         ["vips", vip] => Ok(Route::Vip(decode(vip)?)),
         ["svips", vip] => Ok(Route::SecureVip(decode(vip)?)),
+        ["peerreplication", "batch"] => Ok(Route::Batch),
+        ["status"] => Ok(Route::Server),
+        ["serverinfo", "statusoverrides"] => Ok(Route::Overrides),
+        ["asg", _, "status"] => Ok(Route::AutoScalingGroup),
         _ => Err(Refusal::Unknown),
     }
 }
@@ -150,8 +168,30 @@ mod tests {
     }
 
     #[test]
+    fn servers_talk_to_each_other_and_about_themselves_at_paths_of_their_own() {
+        for prefix in ["/eureka", "/eureka/v2", "/v2"] {
+            assert_eq!(route_of(&format!("{prefix}/peerreplication/batch/")), Route::Batch);
+            assert_eq!(route_of(&format!("{prefix}/status")), Route::Server);
+            assert_eq!(route_of(&format!("{prefix}/asg/a/status")), Route::AutoScalingGroup);
+        }
+        for path in ["/serverinfo/statusoverrides", "/eureka/serverinfo/statusoverrides"] {
+            assert_eq!(route_of(path), Route::Overrides);
+        }
+        let metadata = Route::Metadata("A".into(), "i".into());
+        assert_eq!(route_of("/eureka/apps/A/i/metadata"), metadata);
+    }
+
+    #[test]
     fn what_is_not_eurekas_is_unknown() {
-        for path in ["/", "/apps", "/v1/kv/a", "/v1/catalog/services", "/eureka", "/eureka/v2"] {
+        for path in [
+            "/",
+            "/apps",
+            "/v1/kv/a",
+            "/v1/catalog/services",
+            "/v1/status/leader",
+            "/eureka",
+            "/eureka/v2",
+        ] {
             assert_eq!(parse(path), Err(Refusal::Unknown), "{path}");
         }
     }

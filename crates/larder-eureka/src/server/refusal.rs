@@ -1,12 +1,13 @@
 //! Answers other than success: a status, and a sentence that says what is wrong.
 
 use axum::http::StatusCode;
-use axum::http::header::{ALLOW, CONTENT_TYPE};
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use larder_registry::Error;
 
 use super::path;
-use crate::response_cache::Format;
+use crate::response_cache::media_type;
+use crate::wire::Format;
 
 /// Why a request was not done.
 #[derive(Debug)]
@@ -27,8 +28,13 @@ pub(super) enum Refusal {
     NoApp(String),
     /// The registry said no.
     Registry(Error),
+    /// The registry said no to a heartbeat: the status alone. Netflix's client takes any body for an
+    /// instance, whatever the status; where it cannot read one, it does not register again.
+    Heartbeat(Error),
     /// The answer could not be encoded in time.
     Unavailable(String),
+    /// Lists are read more often than this server was told to allow.
+    TooMany,
 }
 
 impl From<path::Refusal> for Refusal {
@@ -64,12 +70,17 @@ impl IntoResponse for Refusal {
             Self::Transfer(status, says) => text(status, says),
             Self::NoApp(says) => text(StatusCode::NOT_FOUND, says),
             Self::Registry(error) => text(status_of(&error), error.to_string()),
+            Self::Heartbeat(error) => status_of(&error).into_response(),
             Self::Unavailable(says) => text(StatusCode::SERVICE_UNAVAILABLE, says),
+            Self::TooMany => {
+                let says = "lists are read too often: try again (eureka.rate_limit)".to_owned();
+                ([(RETRY_AFTER, "1")], text(StatusCode::SERVICE_UNAVAILABLE, says)).into_response()
+            }
         }
     }
 }
 
-fn status_of(error: &Error) -> StatusCode {
+pub(super) fn status_of(error: &Error) -> StatusCode {
     match error {
         // Eureka's word for "register again", too.
         Error::NotFound(_) | Error::Outdated(_) => StatusCode::NOT_FOUND,
@@ -88,7 +99,7 @@ fn body(format: Format, says: &str) -> Response {
             format!("<error><message>{says}</message></error>")
         }
     };
-    (StatusCode::BAD_REQUEST, [(CONTENT_TYPE, format.media_type())], body).into_response()
+    (StatusCode::BAD_REQUEST, [(CONTENT_TYPE, media_type(format))], body).into_response()
 }
 
 fn text(status: StatusCode, says: String) -> Response {

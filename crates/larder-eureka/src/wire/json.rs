@@ -1,5 +1,6 @@
 //! Eureka's JSON: written as Netflix's `LegacyJacksonJson` writes it, read more tolerantly.
 
+pub(crate) mod compact;
 mod encode;
 
 use larder_registry::model::Instance;
@@ -8,10 +9,13 @@ use super::registration::{Dialect, Registration, read};
 use super::tree::Tree;
 use super::{Application, Applications, DecodeError, as_utf8};
 
-pub use encode::{application, applications, instance, write_instance};
+pub(super) use encode::in_json;
+pub(crate) use encode::{close_app, close_list, open_app, open_list};
+pub use encode::{instance, registration, write_instance};
 
 /// JSON writes keys as they are, and Netflix's decoder wants statuses in upper case.
-const DIALECT: Dialect = Dialect { metadata_key: str::to_owned, status_in_any_case: false };
+pub(super) const DIALECT: Dialect =
+    Dialect { metadata_key: str::to_owned, status_in_any_case: false };
 
 /// Reads the body of a registration: `{"instance": {…}}`.
 pub fn decode_registration(body: &[u8]) -> Result<Registration, DecodeError> {
@@ -33,9 +37,13 @@ pub fn decode_applications(body: &[u8]) -> Result<Applications, DecodeError> {
     super::listed::applications(&root(body, "applications")?, DIALECT)
 }
 
+/// Reads any document.
+pub(super) fn document(body: &[u8]) -> Result<Tree, DecodeError> {
+    serde_json::from_str(as_utf8(body)?).map_err(|error| DecodeError::Syntax(error.to_string()))
+}
+
 fn root(body: &[u8], expected: &'static str) -> Result<Tree, DecodeError> {
-    let tree: Tree = serde_json::from_str(as_utf8(body)?)
-        .map_err(|error| DecodeError::Syntax(error.to_string()))?;
+    let tree = document(body)?;
     if let Some(tree) = tree.get(expected) {
         return Ok(tree.clone());
     }

@@ -110,7 +110,8 @@ impl Registration {
         }
         let cloud = self.instance.data_center.as_ref().and_then(|at| at.metadata.as_ref());
         let id = cloud.and_then(|cloud| cloud.get("instance-id")).filter(|id| !id.is_empty());
-        (id.or(self.instance.address.host.as_ref()).cloned().unwrap_or_default(), true)
+        let id = id.or(self.instance.address.host.as_deref());
+        (id.unwrap_or_default().to_owned(), true)
     }
 
     fn complete(self, app: &str, now: u64) -> Instance {

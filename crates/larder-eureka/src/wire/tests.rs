@@ -57,7 +57,7 @@ fn an_amazon_instance_without_a_cloud_id_gets_its_own() {
     let fields = format!(r#""instanceId":"i","hostName":"h","ipAddr":"1","app":"app",{center}"#);
     let held = register(&format!("{{\"instance\":{{{fields}}}}}")).expect("it is complete");
     let cloud = held.data_center.and_then(|center| center.metadata).expect("it is in a cloud");
-    assert_eq!(cloud.get("instance-id").map(String::as_str), Some("i"));
+    assert_eq!(cloud.get("instance-id"), Some("i"));
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Eureka's XML: written as Netflix's `XStreamXml` writes it, read more tolerantly.
 
+pub(crate) mod compact;
 mod encode;
 mod names;
 mod read;
+mod text;
 
 use larder_registry::model::Instance;
 
@@ -10,7 +12,8 @@ use super::registration::{self, Dialect, Registration};
 use super::tree::{Tree, quote};
 use super::{Application, Applications, DecodeError, listed};
 
-pub use encode::{application, applications, instance, write_instance};
+pub use encode::instance;
+pub(crate) use encode::{application, close_app, close_list, open_app, open_list, write_listed};
 
 /// XML escapes metadata keys, and Netflix's decoder reads statuses in any case.
 const DIALECT: Dialect = Dialect { metadata_key: names::unescape, status_in_any_case: true };

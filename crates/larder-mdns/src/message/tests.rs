@@ -60,7 +60,7 @@ fn an_instance_of_go_micros_is_read_field_by_field() {
     assert_eq!(instance.version, "1.2.3");
     assert_eq!(instance.address.ip.as_deref(), Some("10.0.0.1"));
     assert_eq!(instance.address.port, Some(Port { number: 46_259, enabled: true }));
-    assert_eq!(instance.metadata["note"], "größe <b> & \u{2028}");
+    assert_eq!(instance.metadata.get("note"), Some("größe <b> & \u{2028}"));
     let request = instance.endpoints[0].request.as_ref().expect("it takes something");
     assert_eq!(request.fields[0].fields[0].name, "key");
     assert_eq!((instance.status, instance.updated_at), (Status::Up, 0));

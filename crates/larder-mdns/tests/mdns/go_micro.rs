@@ -139,7 +139,7 @@ async fn what_go_micro_registers_is_found_here_until_it_leaves() {
         let port = Some(Port { number: 8080, enabled: true });
         assert_eq!((held.version.as_str(), held.address.port), ("1.2.3", port));
         assert_eq!(held.address.ip.as_deref(), Some("10.0.0.1"));
-        assert_eq!(held.metadata["zone"], "größe <b>");
+        assert_eq!(held.metadata.get("zone"), Some("größe <b>"));
         let request = held.endpoints[0].request.as_ref().expect("it is there");
         assert_eq!((request.fields[0].name.as_str(), held.status), ("name", Status::Up));
         let other = service.get("greeter.2").expect("it is there");

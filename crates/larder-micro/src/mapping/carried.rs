@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use larder_registry::model::{Action, Instance, Metadata, Status};
+use larder_registry::model::{Action, Instance, Status};
 use serde::{Deserialize, Serialize};
 
 use super::address;
@@ -10,6 +10,7 @@ use super::forms::{
     AddressForm, CheckForm, DataCenterForm, LeaseForm, MeshForm, NodeForm, PagesForm, VipsForm,
     WeightsForm, is_default, words,
 };
+use super::record::Pairs;
 
 /// The metadata pair in which Larder keeps what go-micro has no field for: a JSON object that names
 /// only what differs from an instance that go-micro registered. Metadata of the user's own by this
@@ -66,7 +67,7 @@ pub(super) struct Carried {
     action: Option<Action>,
     /// What the service says, where the record has no room for it.
     #[serde(skip_serializing_if = "is_default")]
-    service_metadata: Metadata,
+    service_metadata: Pairs,
     /// Whether the version in the record only stands for none.
     #[serde(skip_serializing_if = "is_default")]
     unversioned: bool,
@@ -101,7 +102,7 @@ impl Carried {
             updated_at: instance.updated_at,
             dirty_at: instance.dirty_at,
             action: instance.action,
-            service_metadata: Metadata::new(),
+            service_metadata: Pairs::default(),
             unversioned: false,
             metadata: shadowed.map(|value| (CARRIED.to_owned(), value)).into_iter().collect(),
         }
@@ -109,7 +110,7 @@ impl Carried {
 
     /// As well, what a TXT record has no room for: what the service says, and that it has no version.
     pub(super) fn with_service(self, instance: &Instance) -> Self {
-        let service_metadata = instance.service_metadata.clone();
+        let service_metadata = Pairs(instance.service_metadata.clone());
         Self { service_metadata, unversioned: instance.version.is_empty(), ..self }
     }
 
@@ -156,8 +157,8 @@ impl Carried {
         instance.updated_at = self.updated_at;
         instance.dirty_at = self.dirty_at;
         instance.action = self.action;
-        if !self.service_metadata.is_empty() {
-            instance.service_metadata = self.service_metadata;
+        if !self.service_metadata.0.is_empty() {
+            instance.service_metadata = self.service_metadata.0;
         }
         if self.unversioned {
             instance.version.clear();

@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::record::Pairs;
 use larder_registry::model::{
-    Address, Check, DataCenter, Health, Lease, Mesh, Metadata, Node, Opaque, Pages, Port, Probe,
+    Address, Check, DataCenter, Health, Lease, Mesh, Node, Opaque, Pages, Port, Probe,
     TaggedAddress, Vips, Weights,
 };
 use serde::{Deserialize, Serialize};
@@ -179,18 +180,18 @@ pub(super) struct DataCenterForm {
     #[serde(skip_serializing_if = "is_default")]
     name: String,
     #[serde(skip_serializing_if = "is_default")]
-    metadata: Option<Metadata>,
+    metadata: Option<Pairs>,
 }
 
 impl From<&DataCenter> for DataCenterForm {
     fn from(data_center: &DataCenter) -> Self {
-        Self { name: data_center.name.clone(), metadata: data_center.metadata.clone() }
+        Self { name: data_center.name.clone(), metadata: data_center.metadata.clone().map(Pairs) }
     }
 }
 
 impl From<DataCenterForm> for DataCenter {
     fn from(form: DataCenterForm) -> Self {
-        Self { name: form.name, metadata: form.metadata }
+        Self { name: form.name, metadata: form.metadata.map(|pairs| pairs.0) }
     }
 }
 
@@ -208,7 +209,7 @@ pub(super) struct NodeForm {
     #[serde(skip_serializing_if = "is_default")]
     tagged_addresses: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "is_default")]
-    metadata: Metadata,
+    metadata: Pairs,
 }
 
 impl From<&Node> for NodeForm {
@@ -219,7 +220,7 @@ impl From<&Node> for NodeForm {
             address: node.address.clone(),
             datacenter: node.datacenter.clone(),
             tagged_addresses: node.tagged_addresses.clone(),
-            metadata: node.metadata.clone(),
+            metadata: Pairs(node.metadata.clone()),
         }
     }
 }
@@ -232,7 +233,7 @@ impl From<NodeForm> for Node {
             address: form.address,
             datacenter: form.datacenter,
             tagged_addresses: form.tagged_addresses,
-            metadata: form.metadata,
+            metadata: form.metadata.0,
         }
     }
 }

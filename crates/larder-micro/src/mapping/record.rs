@@ -3,8 +3,9 @@
 //! Go writes `null` for a map or a list that was never made, and Larder an empty one; both are read,
 //! and so is a field that is not there. Fields that go-micro does not have are skipped.
 
+use indexmap::IndexMap;
 use larder_registry::model::{self, Metadata};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Service {
@@ -13,7 +14,7 @@ pub(super) struct Service {
     #[serde(default, deserialize_with = "or_default")]
     pub(super) version: String,
     #[serde(default, deserialize_with = "or_default")]
-    pub(super) metadata: Metadata,
+    pub(super) metadata: Pairs,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) endpoints: Vec<Endpoint>,
     #[serde(default, deserialize_with = "or_default")]
@@ -27,7 +28,7 @@ pub(super) struct Node {
     #[serde(default, deserialize_with = "or_default")]
     pub(super) address: String,
     #[serde(default, deserialize_with = "or_default")]
-    pub(super) metadata: Metadata,
+    pub(super) metadata: Pairs,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,7 +40,7 @@ pub(super) struct Endpoint {
     #[serde(default)]
     response: Option<Value>,
     #[serde(default, deserialize_with = "or_default")]
-    metadata: Metadata,
+    metadata: Pairs,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,6 +51,23 @@ struct Value {
     kind: String,
     #[serde(default, deserialize_with = "or_default")]
     values: Vec<Value>,
+}
+
+/// Metadata, as an object of strings.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Pairs(pub(super) Metadata);
+
+impl Serialize for Pairs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let pairs = IndexMap::<String, String>::deserialize(deserializer)?;
+        Ok(Self(pairs.into_iter().collect()))
+    }
 }
 
 pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -66,7 +84,7 @@ impl From<&model::Endpoint> for Endpoint {
             name: endpoint.name.clone(),
             request: endpoint.request.as_ref().map(Value::from),
             response: endpoint.response.as_ref().map(Value::from),
-            metadata: endpoint.metadata.clone(),
+            metadata: Pairs(endpoint.metadata.clone()),
         }
     }
 }
@@ -77,7 +95,7 @@ impl From<Endpoint> for model::Endpoint {
             name: endpoint.name,
             request: endpoint.request.map(Into::into),
             response: endpoint.response.map(Into::into),
-            metadata: endpoint.metadata,
+            metadata: endpoint.metadata.0,
         }
     }
 }

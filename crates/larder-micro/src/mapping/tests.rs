@@ -58,10 +58,10 @@ fn a_service_of_go_micros_is_read_field_by_field() {
     assert_eq!(instance.version, "latest");
     let address = (instance.address.ip.as_deref(), instance.address.port.map(|port| port.number));
     assert_eq!(address, (Some("10.0.0.1"), Some(46259)));
-    assert_eq!(instance.metadata["protocol"], "mucp");
+    assert_eq!(instance.metadata.get("protocol"), Some("mucp"));
     assert_eq!((instance.status, instance.lease, instance.updated_at), (Status::Up, None, 0));
     let [hello, health] = &instance.endpoints[..] else { panic!("{:?}", instance.endpoints) };
-    assert_eq!(hello.metadata["stream"], "false");
+    assert_eq!(hello.metadata.get("stream"), Some("false"));
     let request = hello.request.as_ref().expect("it takes something");
     assert_eq!(request.fields[1].fields[0].fields[0].name, "key");
     assert_eq!((health.name.as_str(), &health.request), ("Debug.Health", &None));
@@ -70,7 +70,7 @@ fn a_service_of_go_micros_is_read_field_by_field() {
     assert_eq!(escapes.key().to_string(), "go/micro/api/api/1");
     assert_eq!(escapes.version, "1.2.3-β <rc>");
     assert_eq!(escapes.address.ip.as_deref(), Some("fe80::1"));
-    assert_eq!(escapes.service_metadata["line"], "one\ntwo\u{2028}three");
+    assert_eq!(escapes.service_metadata.get("line"), Some("one\ntwo\u{2028}three"));
     assert_eq!(decoded(BARE).address, Address::default());
 }
 
@@ -90,7 +90,7 @@ fn a_txt_record_of_go_micros_is_read_field_by_field() {
         br#"{"Metadata":{"zone":"a"},"Service":"greeter","Version":"latest","Endpoints":null}"#;
     let instance = decode_txt(theirs, "greeter-1", "[fe80::1]:80").expect("go-micro writes it");
     assert_eq!(instance.key().to_string(), "greeter/greeter-1");
-    assert_eq!((instance.version.as_str(), instance.metadata["zone"].as_str()), ("latest", "a"));
+    assert_eq!((instance.version.as_str(), instance.metadata.get("zone")), ("latest", Some("a")));
     assert_eq!(instance.address.ip.as_deref(), Some("fe80::1"));
     let ours: Json =
         serde_json::from_slice(&encode_txt(&instance, "[fe80::1]:80").expect("it has a form"))

@@ -3,7 +3,7 @@
 //! The record says everything but the node's id and address, which are the DNS name and the records
 //! beside it.
 
-use larder_registry::model::{Endpoint, Instance, Metadata};
+use larder_registry::model::{Endpoint, Instance};
 use serde::{Deserialize, Serialize};
 
 use super::carried::{CARRIED, Carried};
@@ -17,7 +17,7 @@ pub const NO_VERSION: &str = "latest";
 #[derive(Debug, Serialize, Deserialize)]
 struct Txt {
     #[serde(default, rename = "Metadata", deserialize_with = "record::or_default")]
-    metadata: Metadata,
+    metadata: record::Pairs,
     #[serde(default, rename = "Service", deserialize_with = "record::or_default")]
     service: String,
     #[serde(default, rename = "Version", deserialize_with = "record::or_default")]
@@ -33,14 +33,14 @@ pub fn encode_txt(instance: &Instance, address: &str) -> Result<Vec<u8>, Unfit> 
         return Err(Unfit::TooDeep);
     }
     let mut metadata = instance.metadata.clone();
-    let shadowed = metadata.shift_remove(CARRIED);
+    let shadowed = metadata.remove(CARRIED);
     let carried = Carried::of(instance, address, shadowed).with_service(instance);
     if let Some(carried) = carried.to_text() {
         metadata.insert(CARRIED.to_owned(), carried);
     }
     let version = if instance.version.is_empty() { NO_VERSION } else { &instance.version };
     let txt = Txt {
-        metadata,
+        metadata: record::Pairs(metadata),
         service: instance.service.to_string(),
         version: version.to_owned(),
         endpoints: instance.endpoints.iter().map(record::Endpoint::from).collect(),
@@ -67,7 +67,7 @@ pub fn decode_txt(json: &[u8], id: &str, address: &str) -> Result<Instance, Malf
         return Err(Malformed::TooDeep);
     }
     instance.address = address::split(address);
-    instance.metadata = txt.metadata;
+    instance.metadata = txt.metadata.0;
     if let Some((carried, metadata)) = take_carried(&instance.metadata) {
         instance.metadata = metadata;
         carried.put_into(&mut instance);

@@ -37,14 +37,16 @@ impl Log {
         Self { changes: VecDeque::new(), forgotten_revision: revision, forgotten_wall: 0, capacity }
     }
 
-    pub(super) fn push(&mut self, change: Change) {
+    /// Adds a change; hands back the one that is forgotten for it.
+    pub(super) fn push(&mut self, change: Change) -> Option<Change> {
         self.changes.push_back(change);
-        while self.changes.len() > self.capacity {
-            if let Some(oldest) = self.changes.pop_front() {
-                self.forgotten_revision = oldest.revision;
-                self.forgotten_wall = self.forgotten_wall.max(oldest.wall + 1);
-            }
+        if self.changes.len() <= self.capacity {
+            return None;
         }
+        let oldest = self.changes.pop_front()?;
+        self.forgotten_revision = oldest.revision;
+        self.forgotten_wall = self.forgotten_wall.max(oldest.wall + 1);
+        Some(oldest)
     }
 
     /// The changes after `revision`. None if some of them are forgotten, or if `revision` lies ahead.

@@ -1,8 +1,10 @@
 //! One immutable state of a catalog.
 
+use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
-use rpds::RedBlackTreeMapSync;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use super::indexes::Indexes;
 use crate::model::{Health, Instance, Key, Name, Status};
@@ -12,14 +14,44 @@ use crate::model::{Health, Instance, Key, Name, Status};
 pub struct Service {
     name: Name,
     revision: u64,
-    instances: RedBlackTreeMapSync<Arc<str>, Arc<Instance>>,
+    instances: RedBlackTreeSetSync<ById>,
     /// Of just these instances: emptied by every change.
     indexes: Indexes,
 }
 
+/// An instance as an element of a set: it is its id that is compared, which needs no copy so.
+#[derive(Debug, Clone)]
+struct ById(Arc<Instance>);
+
+impl Borrow<str> for ById {
+    fn borrow(&self) -> &str {
+        &self.0.id
+    }
+}
+
+impl Ord for ById {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.id.cmp(&other.0.id)
+    }
+}
+
+impl PartialOrd for ById {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for ById {}
+
 impl Service {
     fn empty(name: Name) -> Self {
-        let instances = RedBlackTreeMapSync::new_sync();
+        let instances = RedBlackTreeSetSync::new_sync();
         Self { name, revision: 0, instances, indexes: Indexes::default() }
     }
 
@@ -30,8 +62,8 @@ impl Service {
         revision: u64,
         instances: impl IntoIterator<Item = Arc<Instance>>,
     ) -> Self {
-        let ids = instances.into_iter().map(|held| (held.id.as_str().into(), held));
-        Self { name, revision, instances: ids.collect(), indexes: Indexes::default() }
+        let instances = instances.into_iter().map(ById).collect();
+        Self { name, revision, instances, indexes: Indexes::default() }
     }
 
     /// The name, as the first registrant wrote it.
@@ -46,19 +78,19 @@ impl Service {
 
     /// The instances in the order of their ids.
     pub fn instances(&self) -> impl Iterator<Item = &Arc<Instance>> {
-        self.instances.values()
+        self.instances.iter().map(|ById(instance)| instance)
     }
 
     /// The instance with this id.
     pub fn get(&self, id: &str) -> Option<&Arc<Instance>> {
-        self.instances.get(id)
+        self.instances.get(id).map(|ById(instance)| instance)
     }
 
     /// Puts an instance in, as of `revision`. What was shared before stays as it was.
     pub fn put(&mut self, instance: Arc<Instance>, revision: u64) {
         self.revision = revision;
         self.indexes = Indexes::default();
-        self.instances.insert_mut(instance.id.as_str().into(), instance);
+        self.instances.insert_mut(ById(instance));
     }
 
     /// Takes the instance with this id out, as of `revision`; says whether there was one.
@@ -69,6 +101,33 @@ impl Service {
             self.indexes = Indexes::default();
         }
         was_there
+    }
+
+    /// This service with just these instances, as of `revision`. Of two instances with one id the later
+    /// stays. What is the same `Arc` as before is shared with this one, so that whoever drops this one last has
+    /// little to do.
+    pub(crate) fn relisted(
+        &self,
+        name: Name,
+        revision: u64,
+        mut instances: Vec<Arc<Instance>>,
+    ) -> Self {
+        instances.sort_by(|one, other| one.id.cmp(&other.id));
+        let mut next = Self { name, revision, ..self.clone() };
+        let mut held = self.instances().peekable();
+        for instance in instances {
+            while let Some(gone) = held.next_if(|held| held.id < instance.id) {
+                next.instances.remove_mut(gone.id.as_str());
+            }
+            let before = held.next_if(|held| held.id == instance.id);
+            if before.is_none_or(|before| !Arc::ptr_eq(before, &instance)) {
+                next.instances.insert_mut(ById(instance));
+            }
+        }
+        for gone in held {
+            next.instances.remove_mut(gone.id.as_str());
+        }
+        next
     }
 
     /// Whether the instances are the same, whatever the revision.
@@ -172,7 +231,7 @@ impl Snapshot {
         self.counts.add(instance.effective_status());
         self.checks.add(&instance);
         service.revision = self.revision;
-        service.instances.insert_mut(instance.id.as_str().into(), instance);
+        service.instances.insert_mut(ById(instance));
         self.services.insert_mut(service.name.clone(), Arc::new(service));
         before
     }
@@ -185,7 +244,7 @@ impl Snapshot {
         self.revision += 1;
         self.uncount(&before);
         service.revision = self.revision;
-        service.instances.remove_mut(&key.id);
+        service.instances.remove_mut(&*key.id);
         if service.is_empty() {
             self.services.remove_mut(&key.service);
         } else {
@@ -239,7 +298,9 @@ impl StatusCounts {
         self.0[status as usize] += 1;
     }
 
-    fn subtract(&mut self, status: Status) {
-        self.0[status as usize] -= 1;
+    /// Counts one fewer; none of a status that was not counted is none still.
+    pub fn subtract(&mut self, status: Status) {
+        let count = &mut self.0[status as usize];
+        *count = count.saturating_sub(1);
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use larder_cache::Time;
 use tokio::sync::watch::Receiver;
 
 use super::Shared;
@@ -17,8 +18,9 @@ const SLICE: usize = 256;
 /// Does what is due, until the registry is closed. Asleep while nothing is due.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut progress = shared.held.subscribe();
+    let mut looked = None;
     loop {
-        let wait = expire(&shared);
+        let wait = expire(&shared, &mut looked);
         // cancel-safe: a sleep and a notification hold nothing but their place in a queue, a permit
         // that was granted is kept for the next round, and `wait_for` looks at the latest value.
         tokio::select! {
@@ -29,17 +31,31 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Does one slice of what is due; returns how long to wait for the next, none for ever.
-fn expire(shared: &Shared) -> Option<Duration> {
+/// How often the clock is looked at where pauses matter.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A busy machine may keep a task waiting for as long; a longer wait is a pause.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Does one slice of what is due; returns how long to wait for the next, none for ever. `looked` is when it
+/// was last done, if it was to be done again within [`LOOK`].
+fn expire(shared: &Shared, looked: &mut Option<Time>) -> Option<Duration> {
     let mut registrar = shared.held.lock();
     let at = shared.moment();
+    let gap = looked.map_or(Duration::ZERO, |looked| at.now.since(looked));
+    if gap > PAUSE {
+        tracing::warn!(?gap, "stood still: no lease ends until registrants could renew");
+        registrar.paused(gap, at);
+    }
     let expired = registrar.expire(at, SLICE);
     expired.iter().for_each(log);
     let changes: Vec<_> = expired.into_iter().map(|expired| expired.change).collect();
     shared.tell(&registrar, &changes);
     // At least a millisecond, the clock's grain: a deadline within this one would spin.
     let grain = Duration::from_millis(1);
-    registrar.next_expiry().map(|next| next.since(at.now).max(grain))
+    let wait = registrar.next_expiry(at.now).map(|next| next.since(at.now).max(grain));
+    *looked = registrar.minds_pauses().then_some(at.now);
+    if looked.is_some() { Some(wait.unwrap_or(LOOK).min(LOOK)) } else { wait }
 }
 
 fn log(Expired { cause, change }: &Expired) {

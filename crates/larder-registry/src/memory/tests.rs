@@ -147,3 +147,39 @@ async fn an_instance_whose_check_is_critical_for_too_long_leaves_and_is_counted(
     assert_eq!(memory.tally(), expected);
     memory.close().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_mass_that_stops_renewing_is_held_on_to_until_an_operator_confirms() {
+    let options = Options {
+        self_preservation: Some(self_preservation::Options::default()),
+        ..Options::default()
+    };
+    let memory = start(options);
+    for id in 0..20 {
+        let lease = Some(Lease::default());
+        let instance = Instance { lease, ..Instance::new("web", &id.to_string()) };
+        memory.register(instance).await.expect("there is room");
+    }
+    let renew = async |ids: std::ops::Range<u32>| {
+        for id in ids {
+            let key = Key::new("web", &id.to_string());
+            memory.renew(&key, None).await.expect("it is there");
+        }
+    };
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        renew(0..20).await;
+    }
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        renew(0..5).await;
+    }
+    assert_eq!(memory.snapshot().len(), 20);
+    let explained = memory.self_preservation().expect("it is on");
+    assert_eq!((explained.overdue, explained.since.is_some()), (15, true), "{explained}");
+    assert_eq!(memory.confirm_expired(), 15);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(memory.snapshot().len(), 5);
+    assert_eq!(memory.tally().leases_expired, 15);
+    memory.close().await;
+}

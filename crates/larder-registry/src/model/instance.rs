@@ -2,12 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use indexmap::IndexMap;
-
-use super::{Check, Health, Key, Name, Status};
-
-/// Free text that users attach to something, in the order in which they wrote it.
-pub type Metadata = IndexMap<String, String>;
+use super::{Check, Health, Key, Metadata, Name, Status};
 
 /// One running copy of a service.
 ///
@@ -119,6 +114,73 @@ impl Instance {
         if self.status == Status::Up && fails() { Status::Down } else { self.status }
     }
 
+    /// Whether both say the same, whenever the registry last changed them. Of leases `same_lease` says it.
+    pub(crate) fn says_the_same(
+        &self,
+        other: &Self,
+        same_lease: impl FnOnce(&Lease, &Lease) -> bool,
+    ) -> bool {
+        // Each by its name, so that a new field is not forgotten; and nothing is copied for it.
+        let Self {
+            service,
+            id,
+            id_is_derived,
+            version,
+            address,
+            status,
+            status_override,
+            metadata,
+            service_metadata,
+            tags,
+            vips,
+            pages,
+            data_center,
+            node,
+            mesh,
+            endpoints,
+            checks,
+            weights,
+            group,
+            asg,
+            sid,
+            country_id,
+            is_coordinator,
+            dirty_at,
+            lease,
+            updated_at: _,
+            action: _,
+        } = self;
+        let leases = match (lease, &other.lease) {
+            (Some(lease), Some(other)) => same_lease(lease, other),
+            (lease, other) => lease == other,
+        };
+        leases
+            && *service == other.service
+            && *id == other.id
+            && *id_is_derived == other.id_is_derived
+            && *version == other.version
+            && *address == other.address
+            && *status == other.status
+            && *status_override == other.status_override
+            && *metadata == other.metadata
+            && *service_metadata == other.service_metadata
+            && *tags == other.tags
+            && *vips == other.vips
+            && *pages == other.pages
+            && *data_center == other.data_center
+            && *node == other.node
+            && *mesh == other.mesh
+            && *endpoints == other.endpoints
+            && *checks == other.checks
+            && *weights == other.weights
+            && *group == other.group
+            && *asg == other.asg
+            && *sid == other.sid
+            && *country_id == other.country_id
+            && *is_coordinator == other.is_coordinator
+            && *dirty_at == other.dirty_at
+    }
+
     /// The check with this id.
     pub fn check(&self, id: &str) -> Option<&Check> {
         self.checks.iter().find(|check| check.id == id)
@@ -126,7 +188,7 @@ impl Instance {
 
     /// Whether its own [`metadata`](Self::metadata) has this pair.
     pub fn has_label(&self, key: &str, value: &str) -> bool {
-        self.metadata.get(key).is_some_and(|held| held == value)
+        self.metadata.get(key) == Some(value)
     }
 
     /// Whether it has this tag.
@@ -137,18 +199,6 @@ impl Instance {
     /// Whether it offers an endpoint of this name.
     pub fn has_endpoint(&self, name: &str) -> bool {
         self.endpoints.iter().any(|endpoint| endpoint.name == name)
-    }
-
-    /// This instance as if it had been told when `other` was: two copies that are the same but for when
-    /// they were made are equal after this.
-    #[must_use]
-    pub(crate) fn told_as(mut self, other: &Self) -> Self {
-        self.updated_at = other.updated_at;
-        self.action = other.action;
-        if let Some((lease, other)) = self.lease.as_mut().zip(other.lease) {
-            lease.renewed_at = other.renewed_at;
-        }
-        self
     }
 
     /// Which instance this is.

@@ -1,10 +1,13 @@
 //! What ends because of the time that passed: leases, and the patience with checks.
 
+use std::time::Duration;
+
 use larder_cache::Time;
 
+use super::self_preservation::{Explained, Leased};
 use super::{Moment, Registrar, checks};
 use crate::catalog::Change;
-use crate::model::{CheckKey, Health};
+use crate::model::{CheckKey, Health, Key};
 
 /// Something that happened because of the time that passed.
 #[derive(Debug)]
@@ -28,11 +31,15 @@ pub enum Cause {
 
 impl Registrar {
     /// Does up to `most` of what is due: first leases that have run out, then checks, each the longest
-    /// overdue first.
+    /// overdue first. With [self-preservation](super::self_preservation) leases end as far as that lets
+    /// them.
     pub fn expire(&mut self, at: Moment, most: usize) -> Vec<Expired> {
         let mut expired = Vec::new();
+        if self.self_preservation.is_some() {
+            self.leases.hold_expired(at.now);
+        }
         for _ in 0..most {
-            if let Some(key) = self.leases.pop_expired(at.now) {
+            if let Some(key) = self.next_expired(at) {
                 let change = self.remove(&key, at);
                 expired.extend(change.map(|change| Expired { cause: Cause::Lease, change }));
             } else if let Some(key) = self.checks.pop_due(at.now) {
@@ -52,9 +59,63 @@ impl Registrar {
         expired
     }
 
-    /// The moment before which nothing is due.
-    pub fn next_expiry(&self) -> Option<Time> {
-        self.leases.next_expiry().into_iter().chain(self.checks.next_due()).min()
+    fn next_expired(&mut self, at: Moment) -> Option<Key> {
+        let leased = self.leased();
+        let Some(preservation) = &mut self.self_preservation else {
+            return self.leases.pop_expired(at.now);
+        };
+        preservation.look(leased, at.now, at.wall);
+        if preservation.allowance(leased, at.now) == 0 {
+            return None;
+        }
+        self.leases.end_overdue(preservation.pick(leased.overdue))
+    }
+
+    pub(super) fn leased(&self) -> Leased {
+        let leases = &self.leases;
+        Leased { count: leases.len(), overdue: leases.overdue(), due: leases.due() }
+    }
+
+    /// The moment before which nothing is due, as of `now`.
+    pub fn next_expiry(&self, now: Time) -> Option<Time> {
+        let leased = self.leased();
+        let overdue = self.self_preservation.as_ref().filter(|_| leased.overdue > 0);
+        let overdue = overdue.map(|preservation| match preservation.allowance(leased, now) {
+            0 => preservation.next_look(now),
+            _ => now,
+        });
+        overdue.into_iter().chain(self.leases.next_expiry()).chain(self.checks.next_due()).min()
+    }
+
+    /// Whether somebody must look at the clock now and then, to learn of a [pause](Self::paused).
+    pub fn minds_pauses(&self) -> bool {
+        self.self_preservation.is_some() && !self.leases.is_empty()
+    }
+
+    /// The program stood still for this long, so that nobody could renew: with self-preservation, no lease
+    /// ends for as long, at most a minute.
+    pub fn paused(&mut self, pause: Duration, at: Moment) {
+        if let Some(preservation) = &mut self.self_preservation {
+            preservation.paused(pause, at.now);
+        }
+    }
+
+    /// Why leases that ran out are held on to, or are not; none without self-preservation.
+    pub fn explain(&mut self, at: Moment) -> Option<Explained> {
+        let leased = self.leased();
+        let preservation = self.self_preservation.as_mut()?;
+        preservation.look(leased, at.now, at.wall);
+        Some(preservation.explain(leased))
+    }
+
+    /// An operator says that the leases that ran out so far are gone: they end. Answers how many.
+    pub fn confirm(&mut self, at: Moment) -> usize {
+        self.leases.hold_expired(at.now);
+        let leased = self.leased();
+        if let Some(preservation) = &mut self.self_preservation {
+            preservation.confirm(leased);
+        }
+        leased.overdue
     }
 
     /// What a check waited for did not come.

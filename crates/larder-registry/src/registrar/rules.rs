@@ -3,7 +3,7 @@
 
 use super::{checks, status};
 use crate::backend::{Error, OverrideChange};
-use crate::model::{Instance, Status};
+use crate::model::{Instance, Lease, Status};
 
 /// Whether a registration tells of an earlier time than what is held: then it renews the lease and
 /// changes nothing. One that does not say when it changed is believed.
@@ -12,16 +12,31 @@ pub fn is_outdated(instance: &Instance, held: &Instance) -> bool {
 }
 
 /// Fills in what the registry owns: the status, the override, the lease's times, and what its checks have
-/// said. `wall` is the time
-/// of day in milliseconds since 1970.
+/// said. `wall` is the time of day in milliseconds since 1970.
 pub fn settle(mut instance: Instance, before: Option<&Instance>, wall: u64) -> Instance {
-    let said = instance.status_override.filter(|status| *status != Status::Unknown);
-    instance.status_override = before.and_then(|before| before.status_override).or(said);
+    instance.status_override = status_override(&instance, before);
     instance.status = status::on_registration(
         instance.status,
         instance.status_override,
         before.map(|before| before.status),
     );
+    settled(instance, before, wall)
+}
+
+/// Like [`settle`], for an instance as another registry holds it: what was held here before does not keep
+/// it from moving between serving and being out of service.
+pub fn settle_adopted(mut instance: Instance, before: Option<&Instance>, wall: u64) -> Instance {
+    instance.status_override = status_override(&instance, before);
+    instance.status = status::on_registration(instance.status, instance.status_override, None);
+    settled(instance, before, wall)
+}
+
+fn status_override(instance: &Instance, before: Option<&Instance>) -> Option<Status> {
+    let said = instance.status_override.filter(|status| *status != Status::Unknown);
+    before.and_then(|before| before.status_override).or(said)
+}
+
+fn settled(mut instance: Instance, before: Option<&Instance>, wall: u64) -> Instance {
     checks::settle(&mut instance, before);
     if let Some(lease) = &mut instance.lease {
         let held = before.and_then(|before| before.lease);
@@ -36,12 +51,10 @@ pub fn settle(mut instance: Instance, before: Option<&Instance>, wall: u64) -> I
 
 /// Whether a registration repeats what is held: then it is a renewal, and nobody is told.
 pub fn says_the_same(held: &Instance, instance: &Instance) -> bool {
-    let mut repeated = instance.clone().told_as(held);
-    // It was settled as of now; what is repeated was registered when it first was.
-    if let Some((lease, held)) = repeated.lease.as_mut().zip(held.lease) {
-        lease.registered_at = held.registered_at;
-    }
-    repeated == *held
+    held.says_the_same(instance, |held, repeated| {
+        let Lease { registered_at, renewed_at, .. } = *held;
+        Lease { registered_at, renewed_at, ..*repeated } == *held
+    })
 }
 
 /// Whether the lease may be renewed. Eureka: an instance whose status nobody knows is told to register

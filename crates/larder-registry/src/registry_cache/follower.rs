@@ -43,7 +43,7 @@ impl Follower {
                 Step::Nothing
             }
             (Event::InitApply(instance), Some(mut aside)) => {
-                aside.push(instance);
+                aside.push(self.held_if_same(instance));
                 self.aside = Some(aside);
                 Step::Nothing
             }
@@ -51,7 +51,11 @@ impl Follower {
                 // As registrants write it, and not as it was asked for.
                 let name = aside.first().map_or(&self.name, |first| &first.service).clone();
                 // A listing is the truth, even if its revisions have begun again.
-                self.settle(Service::new(name, revision, aside), revision)
+                let service = match &self.state {
+                    Some(state) => state.relisted(name, revision, aside),
+                    None => Service::new(name, revision, aside),
+                };
+                self.settle(service, revision)
             }
             (Event::Apply { revision, instance }, None) if self.is_news(revision) => {
                 let service = self.state.clone();
@@ -75,6 +79,14 @@ impl Follower {
     /// Whether a listing has begun and not ended.
     pub(super) fn is_listing(&self) -> bool {
         self.aside.is_some()
+    }
+
+    /// What is held in place of what is listed, if that says the same. It is compared here, one by one as they
+    /// come, because at the end of a long listing nobody else on the thread would run for as long as all of
+    /// them take.
+    fn held_if_same(&self, listed: Arc<Instance>) -> Arc<Instance> {
+        let held = self.state.as_ref().and_then(|state| state.get(&listed.id));
+        held.filter(|held| **held == listed).cloned().unwrap_or(listed)
     }
 
     fn settle(&mut self, service: Service, revision: u64) -> Step {
@@ -137,6 +149,33 @@ mod tests {
         let (last, before) = steps.split_last().unwrap();
         assert!(before.iter().all(|step| matches!(step, Step::Nothing)));
         assert_eq!(ids(last).unwrap(), ["b", "c"], "a is gone by not being listed");
+    }
+
+    #[test]
+    fn what_a_listing_says_again_is_shared_with_what_was_there() {
+        let mut follower = following(&["a", "b"], 5);
+        let before = follower.state.clone().unwrap();
+        let mut events = listing(&["b", "c", "a"], 9);
+        events[3] = Event::InitApply(instance("a", "elsewhere"));
+        let steps: Vec<_> = events.into_iter().map(|event| follower.take(event)).collect();
+        let Some(Step::State(Some(after), 9)) = steps.last() else { panic!("{steps:?}") };
+        assert!(Arc::ptr_eq(before.get("b").unwrap(), after.get("b").unwrap()));
+        assert_eq!(after.get("a").unwrap().address.host.as_deref(), Some("elsewhere"));
+        assert_eq!((after.len(), after.revision()), (3, 9));
+    }
+
+    #[test]
+    fn of_two_that_are_listed_under_one_id_the_later_stays() {
+        for mut follower in [following(&["a"], 5), Follower::new(Name::new("orders"))] {
+            follower.take(Event::Init);
+            for host in ["first", "second"] {
+                follower.take(Event::InitApply(instance("a", host)));
+            }
+            let step = follower.take(Event::InitDone { revision: 6 });
+            let Step::State(Some(after), 6) = step else { panic!("{step:?}") };
+            assert_eq!(after.get("a").unwrap().address.host.as_deref(), Some("second"));
+            assert_eq!(after.len(), 1);
+        }
     }
 
     #[test]

@@ -63,6 +63,9 @@ impl Watch for Following {
         // What the events of one step have made so far: shown at the step's end.
         let mut unsaid = None;
         while let Some(event) = watch.next().await {
+            // The events of a listing are all ready at once: without this nobody else on the thread would run
+            // until the last one.
+            tokio::task::consume_budget().await;
             match follower.take(event?) {
                 // The half of a listing vouches for nothing yet: what is held goes on ageing.
                 Step::Nothing if follower.is_listing() => continue,

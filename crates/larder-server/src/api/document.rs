@@ -180,7 +180,7 @@ impl From<&catalog::Service> for ServiceSummary {
 impl From<&model::Instance> for Instance {
     fn from(held: &model::Instance) -> Self {
         let usable = |port: Option<Port>| port.filter(|port| port.enabled).map(|port| port.number);
-        let metadata = held.metadata.iter().map(|(key, value)| (key.clone(), value.clone()));
+        let metadata = held.metadata.iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
         Self {
             service: held.service.to_string(),
             id: held.id.clone(),

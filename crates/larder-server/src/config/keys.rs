@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use larder_eureka::response_cache::ReadOnlyTier;
+use larder_registry::lease::LeaseTime;
 
 use super::{Config, READ_ONLY_INTERVAL, Secret, upstream};
 use crate::checks::allow::Allow;
@@ -20,7 +21,7 @@ pub struct Key {
 }
 
 /// Every key. `eureka.read_only_secs` comes after the mode that it belongs to.
-pub const KEYS: [Key; 22] = [
+pub const KEYS: [Key; 26] = [
     Key { name: "listen", set: |config, text| put(&mut config.listen, addresses(text)) },
     Key {
         name: "limits.body_bytes",
@@ -57,6 +58,26 @@ pub const KEYS: [Key; 22] = [
     Key {
         name: "registry.log_len",
         set: |config, text| put(&mut config.registry.log_len, number(text, 1..=10_000_000)),
+    },
+    Key {
+        name: "registry.lease_time",
+        set: |config, text| put(&mut config.registry.lease_time, lease_time(text)),
+    },
+    Key {
+        name: "registry.self_preservation",
+        set: |config, text| put(&mut config.registry.self_preservation, is_on(text)),
+    },
+    Key {
+        name: "registry.self_preservation_percent",
+        set: |config, text| {
+            put(&mut config.registry.self_preservation_percent, number(text, 0..=100))
+        },
+    },
+    Key {
+        name: "registry.self_preservation_at_least",
+        set: |config, text| {
+            put(&mut config.registry.self_preservation_at_least, number(text, 1..=10_000_000))
+        },
     },
     Key {
         name: "upstream.url",
@@ -119,6 +140,22 @@ fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     addresses
         .collect::<Result<_, _>>()
         .map_err(|_| "IP addresses with ports, such as 127.0.0.1:8761 or [::1]:8761".to_owned())
+}
+
+fn lease_time(text: &str) -> Result<LeaseTime, String> {
+    match text {
+        "strict" => Ok(LeaseTime::Strict),
+        "double" => Ok(LeaseTime::Double),
+        _ => Err("strict or double".to_owned()),
+    }
+}
+
+fn is_on(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("on or off".to_owned()),
+    }
 }
 
 fn read_only_tier(text: &str) -> Result<ReadOnlyTier, String> {

@@ -98,11 +98,19 @@ impl Layers {
             if let Some((text, place)) = settings.get(key.name)
                 && let Err(expected) = (key.set)(&mut config, text)
             {
-                let problem = format!("expected {expected}, found {text:?}");
+                let problem = format!("expected {expected}, found {:?}", shown(text));
                 mistakes.push(Mistake { place: place.clone(), problem });
             }
         }
         if mistakes.is_empty() { Ok(config) } else { Err(Mistakes(mistakes)) }
+    }
+}
+
+/// The text without the user and the password of a URL: a mistake ends up in logs.
+fn shown(text: &str) -> String {
+    match text.split_once("://").zip(text.rsplit_once('@')) {
+        Some(((scheme, _), (_, host))) => format!("{scheme}://...@{host}"),
+        None => text.to_owned(),
     }
 }
 

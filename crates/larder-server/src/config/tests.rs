@@ -16,7 +16,7 @@ fn read(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
 }
 
 /// For every key, a text that is not its default.
-const OTHER: [(&str, &str); 22] = [
+const OTHER: [(&str, &str); 26] = [
     ("listen", "127.0.0.2:1"),
     ("limits.body_bytes", "2048"),
     ("limits.header_bytes", "16384"),
@@ -27,6 +27,10 @@ const OTHER: [(&str, &str); 22] = [
     ("limits.shutdown_secs", "0"),
     ("registry.max_instances", "8"),
     ("registry.log_len", "9"),
+    ("registry.lease_time", "double"),
+    ("registry.self_preservation", "off"),
+    ("registry.self_preservation_percent", "50"),
+    ("registry.self_preservation_at_least", "11"),
     ("upstream.url", "etcd://127.0.0.1:2379"),
     ("upstream.user", "larder"),
     ("upstream.password", "secret"),
@@ -115,6 +119,15 @@ fn every_mistake_is_told_at_once_with_its_place() {
         "LARDER_LOG_FILTER: expected a filter",
     ] {
         assert!(told.contains(mistake), "{mistake}\nis not in\n{told}");
+    }
+}
+
+#[test]
+fn a_password_in_a_url_is_refused_without_being_repeated() {
+    for scheme in ["etcd", "eureka+http", "eureka+https"] {
+        let url = format!("{scheme}://root:hunter2@a:1");
+        let told = read(&format!("[upstream]\nurl = \"{url}\""), &[]).expect_err("it is refused");
+        assert!(told.contains("...@a:1") && !told.contains("hunter2"), "{told}");
     }
 }
 

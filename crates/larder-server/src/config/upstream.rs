@@ -50,6 +50,13 @@ pub enum Address {
         /// What every key begins with; go-micro's prefix if there is none.
         prefix: Option<String>,
     },
+    /// `eureka+http://HOST:PORT[,HOST:PORT]...[/PATH]`: in a cluster of Eureka servers.
+    Eureka {
+        /// Its servers.
+        servers: Vec<String>,
+        /// Where their API is; `/eureka` if there is none.
+        path: Option<String>,
+    },
     /// `mdns://[INTERFACE[:PORT]]`: on the local network, as go-micro's default registry announces it.
     Mdns {
         /// The address of the interface to use; the system's choice if there is none.
@@ -77,20 +84,28 @@ pub(super) fn address(text: &str) -> Result<Option<Address>, String> {
     if let Some(rest) = text.strip_prefix("mdns://") {
         return mdns(rest).map(Some);
     }
-    let expected =
-        || "etcd://HOST:PORT, with commas between several servers, or mdns://".to_owned();
-    let rest = text.strip_prefix("etcd://").ok_or_else(expected)?;
-    let (servers, prefix) = match rest.split_once('/') {
-        Some((servers, prefix)) if !prefix.is_empty() => (servers, Some(format!("/{prefix}"))),
-        Some((servers, _)) => (servers, None),
-        None => (rest, None),
-    };
-    let endpoints: Vec<String> =
-        servers.split(',').map(|server| server.trim().to_owned()).collect();
-    if endpoints.iter().any(|endpoint| endpoint.is_empty() || endpoint.contains('@')) {
-        return Err(expected());
+    if let Some(rest) = text.strip_prefix("eureka+http://") {
+        let expected = "eureka+http://HOST:PORT, with commas between several servers and the path of \
+                        their API behind the last, without a user: that is upstream.user";
+        let (servers, path) = servers(rest).ok_or(expected)?;
+        return Ok(Some(Address::Eureka { servers, path }));
     }
+    if text.starts_with("eureka+https://") {
+        return Err("eureka+http://HOST:PORT, as TLS is not built in".to_owned());
+    }
+    let expected = "etcd://HOST:PORT or eureka+http://HOST:PORT, with commas between several servers, or mdns://";
+    let rest = text.strip_prefix("etcd://").ok_or(expected)?;
+    let (endpoints, prefix) = servers(rest).ok_or(expected)?;
     Ok(Some(Address::Etcd { endpoints, prefix }))
+}
+
+/// Reads `HOST:PORT[,HOST:PORT]...[/PATH]`; the path with its slash, if there is more to it.
+fn servers(text: &str) -> Option<(Vec<String>, Option<String>)> {
+    let (servers, path) = text.split_once('/').unwrap_or((text, ""));
+    let path = (!path.is_empty()).then(|| format!("/{path}"));
+    let servers: Vec<String> = servers.split(',').map(|server| server.trim().to_owned()).collect();
+    let are_named = servers.iter().all(|server| !server.is_empty() && !server.contains('@'));
+    are_named.then_some((servers, path))
 }
 
 /// Reads `[INTERFACE[:PORT]]`.
@@ -126,6 +141,26 @@ mod tests {
         assert_eq!(address("etcd://a:2379, b:2379/"), etcd(&["a:2379", "b:2379"], None));
         assert_eq!(address("etcd://a/team/services/"), etcd(&["a"], Some("/team/services/")));
         assert_eq!(address(""), Ok(None));
+    }
+
+    #[test]
+    fn eureka_has_servers_and_may_have_a_path() {
+        let eureka = |servers: &[&str], path: Option<&str>| {
+            let servers = servers.iter().map(ToString::to_string).collect();
+            Ok(Some(Address::Eureka { servers, path: path.map(str::to_owned) }))
+        };
+        assert_eq!(address("eureka+http://a:8761"), eureka(&["a:8761"], None));
+        let two = eureka(&["a:8761", "b:8761"], Some("/eureka/v2"));
+        assert_eq!(address("eureka+http://a:8761,b:8761/eureka/v2"), two);
+        for (text, says) in [
+            ("eureka+https://a", "TLS is not built in"),
+            ("eureka+http://root:secret@a", "upstream.user"),
+            ("eureka+http://", "HOST:PORT"),
+            ("eureka://a", "eureka+http://HOST:PORT"),
+        ] {
+            let refused = address(text).expect_err(text);
+            assert!(refused.contains(says) && !refused.contains("secret"), "{text}: {refused}");
+        }
     }
 
     #[test]

@@ -2,34 +2,37 @@
 
 use larder_registry::model::{DataCenter, Instance, Lease, Metadata, Port, Status};
 
+use crate::wire::Heading;
 use crate::wire::defaults::{self, AMAZON, AMAZON_CLASS, EMPTY_MAP_CLASS, MY_OWN, OWN_CLASS};
-use crate::wire::{Application, Applications};
 
-/// `{"applications":{…}}`
-pub fn applications(applications: &Applications) -> Vec<u8> {
-    let mut out = Json(Vec::new());
-    out.raw(r#"{"applications":{"versions__delta":"#);
-    out.quoted_number(applications.version);
-    out.raw(r#","apps__hashcode":"#);
-    out.text(&applications.hash);
-    out.raw(r#","application":["#);
-    for (place, app) in applications.apps.iter().enumerate() {
-        if place > 0 {
-            out.raw(",");
-        }
-        write_application(&mut out, app);
-    }
-    out.raw("]}}");
-    out.0
+/// What comes before the applications of a list.
+pub(crate) fn open_list(out: &mut Vec<u8>, heading: &Heading) {
+    in_json(out, |json| {
+        json.raw(r#"{"applications":{"versions__delta":"#);
+        json.quoted_number(heading.version);
+        json.raw(r#","apps__hashcode":"#);
+        json.text(&heading.hash);
+        json.raw(r#","application":["#);
+    });
 }
 
-/// `{"application":{…}}`
-pub fn application(app: &Application) -> Vec<u8> {
-    let mut out = Json(Vec::new());
-    out.raw(r#"{"application":"#);
-    write_application(&mut out, app);
-    out.raw("}");
-    out.0
+/// What comes after the applications of a list.
+pub(crate) fn close_list(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"]}}");
+}
+
+/// What comes before the instances of an application.
+pub(crate) fn open_app(out: &mut Vec<u8>, name: &str) {
+    in_json(out, |json| {
+        json.raw(r#"{"name":"#);
+        json.text(&name.to_uppercase());
+        json.raw(r#","instance":["#);
+    });
+}
+
+/// What comes after the instances of an application.
+pub(crate) fn close_app(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"]}");
 }
 
 /// `{"instance":{…}}`
@@ -40,28 +43,30 @@ pub fn instance(instance: &Instance) -> Vec<u8> {
     out
 }
 
-/// Appends one instance, as it stands in a list.
-pub fn write_instance(out: &mut Vec<u8>, instance: &Instance) {
-    let mut json = Json(std::mem::take(out));
-    write_identity(&mut json, instance);
-    write_where(&mut json, instance);
-    write_optional(&mut json, instance);
-    write_history(&mut json, instance);
-    json.raw("}");
-    *out = json.0;
+/// `{"instance":{…}}`, for a registration. When the registrant changed last is left out if it is not
+/// known: the server then takes the time at which it hears of it, where a zero would make it older than
+/// anything.
+pub fn registration(instance: &Instance) -> Vec<u8> {
+    let mut json = Json(Vec::from(br#"{"instance":"#));
+    write_description(&mut json, instance);
+    write_history(&mut json, instance, (instance.dirty_at != 0).then_some(instance.dirty_at));
+    json.raw("}}");
+    json.0
 }
 
-fn write_application(out: &mut Json, app: &Application) {
-    out.raw(r#"{"name":"#);
-    out.text(&app.name.to_uppercase());
-    out.raw(r#","instance":["#);
-    for (place, instance) in app.instances.iter().enumerate() {
-        if place > 0 {
-            out.raw(",");
-        }
-        write_instance(&mut out.0, instance);
-    }
-    out.raw("]}");
+/// Appends one instance, as it stands in a list.
+pub fn write_instance(out: &mut Vec<u8>, instance: &Instance) {
+    in_json(out, |json| {
+        write_description(json, instance);
+        write_history(json, instance, Some(instance.dirty_at));
+        json.raw("}");
+    });
+}
+
+fn write_description(out: &mut Json, instance: &Instance) {
+    write_identity(out, instance);
+    write_where(out, instance);
+    write_optional(out, instance);
 }
 
 fn write_identity(out: &mut Json, instance: &Instance) {
@@ -111,18 +116,20 @@ fn write_optional(out: &mut Json, instance: &Instance) {
     out.option("secureVipAddress", instance.vips.secure.as_deref());
 }
 
-fn write_history(out: &mut Json, instance: &Instance) {
+fn write_history(out: &mut Json, instance: &Instance, dirty_at: Option<u64>) {
     out.raw(r#","isCoordinatingDiscoveryServer":""#);
     out.raw(if instance.is_coordinator { "true" } else { "false" });
     out.raw(r#"","lastUpdatedTimestamp":"#);
     out.quoted_number(instance.updated_at);
-    out.raw(r#","lastDirtyTimestamp":"#);
-    out.quoted_number(instance.dirty_at);
+    if let Some(dirty_at) = dirty_at {
+        out.raw(r#","lastDirtyTimestamp":"#);
+        out.quoted_number(dirty_at);
+    }
     out.option("actionType", instance.action.map(larder_registry::model::Action::as_str));
     out.option("asgName", instance.asg.as_deref());
 }
 
-fn write_port(out: &mut Json, port: Port) {
+pub(super) fn write_port(out: &mut Json, port: Port) {
     out.raw(r#"{"$":"#);
     out.number(port.number);
     out.raw(r#","@enabled":""#);
@@ -131,6 +138,16 @@ fn write_port(out: &mut Json, port: Port) {
 }
 
 fn write_data_center(out: &mut Json, center: Option<&DataCenter>) {
+    let cloud = center.and_then(|center| center.metadata.as_ref());
+    write_center(out, center, cloud.into_iter().flat_map(Metadata::iter));
+}
+
+/// The data center, with this of its cloud's metadata.
+pub(super) fn write_center<'a>(
+    out: &mut Json,
+    center: Option<&DataCenter>,
+    cloud: impl Iterator<Item = (&'a str, &'a str)>,
+) {
     let name = center.map_or(MY_OWN, |center| &center.name);
     let is_amazon = name == AMAZON;
     out.raw(r#","dataCenterInfo":{"@class":"#);
@@ -139,8 +156,7 @@ fn write_data_center(out: &mut Json, center: Option<&DataCenter>) {
     out.text(name);
     if is_amazon {
         out.raw(r#","metadata":{"#);
-        let cloud = center.and_then(|center| center.metadata.as_ref());
-        write_pairs(out, cloud.unwrap_or(&Metadata::new()));
+        write_pairs(out, cloud);
         out.raw("}");
     }
     out.raw("}");
@@ -169,12 +185,12 @@ fn write_metadata(out: &mut Json, metadata: &Metadata) {
         out.raw(r#""@class":"#);
         out.text(EMPTY_MAP_CLASS);
     }
-    write_pairs(out, metadata);
+    write_pairs(out, metadata.iter());
     out.raw("}");
 }
 
-fn write_pairs(out: &mut Json, pairs: &Metadata) {
-    for (place, (key, value)) in pairs.iter().enumerate() {
+pub(super) fn write_pairs<'a>(out: &mut Json, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
+    for (place, (key, value)) in pairs.enumerate() {
         if place > 0 {
             out.raw(",");
         }
@@ -185,24 +201,31 @@ fn write_pairs(out: &mut Json, pairs: &Metadata) {
 }
 
 /// Bytes of JSON that grow at the end.
-struct Json(Vec<u8>);
+pub(in crate::wire) struct Json(Vec<u8>);
+
+/// Appends to `out` what `write` writes.
+pub(in crate::wire) fn in_json(out: &mut Vec<u8>, write: impl FnOnce(&mut Json)) {
+    let mut json = Json(std::mem::take(out));
+    write(&mut json);
+    *out = json.0;
+}
 
 impl Json {
-    fn raw(&mut self, text: &str) {
+    pub(in crate::wire) fn raw(&mut self, text: &str) {
         self.0.extend_from_slice(text.as_bytes());
     }
 
-    fn number<N: itoa::Integer>(&mut self, number: N) {
+    pub(in crate::wire) fn number<N: itoa::Integer>(&mut self, number: N) {
         self.raw(itoa::Buffer::new().format(number));
     }
 
-    fn quoted_number<N: itoa::Integer>(&mut self, number: N) {
+    pub(super) fn quoted_number<N: itoa::Integer>(&mut self, number: N) {
         self.raw("\"");
         self.number(number);
         self.raw("\"");
     }
 
-    fn option(&mut self, key: &str, value: Option<&str>) {
+    pub(in crate::wire) fn option(&mut self, key: &str, value: Option<&str>) {
         if let Some(value) = value {
             self.raw(",\"");
             self.raw(key);
@@ -212,7 +235,7 @@ impl Json {
     }
 
     /// A string, escaped as Jackson escapes: what must be, with hexadecimal digits in upper case.
-    fn text(&mut self, text: &str) {
+    pub(in crate::wire) fn text(&mut self, text: &str) {
         self.0.push(b'"');
         let mut written = 0;
         for (place, byte) in text.bytes().enumerate() {

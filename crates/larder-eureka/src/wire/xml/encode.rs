@@ -4,55 +4,66 @@
 use larder_registry::model::{Action, DataCenter, Instance, Lease, Metadata, Port, Status};
 
 use super::names::escape;
+use super::text::escaped;
 use crate::wire::defaults::{self, AMAZON, AMAZON_CLASS, EMPTY_MAP_CLASS, MY_OWN, OWN_CLASS};
-use crate::wire::{ApiVersion, Application, Applications};
+use crate::wire::{ApiVersion, Application, Heading};
 
-/// `<applications>…</applications>`
-pub fn applications(applications: &Applications, version: ApiVersion) -> Vec<u8> {
-    let mut out = Xml { out: Vec::new(), depth: 0 };
-    out.open("applications");
-    out.number("versions__delta", applications.version);
-    out.text("apps__hashcode", &applications.hash);
-    for app in &applications.apps {
-        write_application(&mut out, app, version);
-    }
-    out.close("applications");
-    out.out
+/// What comes before the applications of a list.
+pub(crate) fn open_list(out: &mut Vec<u8>, heading: &Heading) {
+    out.extend_from_slice(b"<applications>");
+    in_xml(out, 1, |xml| {
+        xml.number("versions__delta", heading.version);
+        xml.text("apps__hashcode", &heading.hash);
+    });
+}
+
+/// What comes after the applications of a list.
+pub(crate) fn close_list(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\n</applications>");
+}
+
+/// What comes before the instances of an application in a list.
+pub(crate) fn open_app(out: &mut Vec<u8>, name: &str) {
+    in_xml(out, 1, |xml| {
+        xml.open("application");
+        xml.text("name", &name.to_uppercase());
+    });
+}
+
+/// What comes after the instances of an application in a list.
+pub(crate) fn close_app(out: &mut Vec<u8>) {
+    in_xml(out, 2, |xml| xml.close("application"));
+}
+
+/// One instance of an application in a list.
+pub(crate) fn write_listed(out: &mut Vec<u8>, instance: &Instance, version: ApiVersion) {
+    in_xml(out, 2, |xml| write_instance(xml, instance, version));
 }
 
 /// `<application>…</application>`
-pub fn application(app: &Application, version: ApiVersion) -> Vec<u8> {
-    let mut out = Xml { out: Vec::new(), depth: 0 };
-    write_application(&mut out, app, version);
-    out.out
+pub(crate) fn application(app: &Application, version: ApiVersion) -> Vec<u8> {
+    document(|xml| {
+        xml.open("application");
+        xml.text("name", &app.name.to_uppercase());
+        for instance in &app.instances {
+            write_instance(xml, instance, version);
+        }
+        xml.close("application");
+    })
 }
 
 /// `<instance>…</instance>`
 pub fn instance(instance: &Instance, version: ApiVersion) -> Vec<u8> {
-    let mut out = Vec::new();
-    write_instance(&mut out, instance, version, 0);
-    out
+    document(|xml| write_instance(xml, instance, version))
 }
 
-/// Appends one instance as it stands in a document, `depth` levels deep, on a line of its own.
-pub fn write_instance(out: &mut Vec<u8>, instance: &Instance, version: ApiVersion, depth: usize) {
-    let mut xml = Xml { out: std::mem::take(out), depth };
+fn write_instance(xml: &mut Xml, instance: &Instance, version: ApiVersion) {
     xml.open("instance");
-    write_identity(&mut xml, instance, version);
-    write_where(&mut xml, instance);
-    write_optional(&mut xml, instance);
-    write_history(&mut xml, instance);
+    write_identity(xml, instance, version);
+    write_where(xml, instance);
+    write_optional(xml, instance);
+    write_history(xml, instance);
     xml.close("instance");
-    *out = xml.out;
-}
-
-fn write_application(out: &mut Xml, app: &Application, version: ApiVersion) {
-    out.open("application");
-    out.text("name", &app.name.to_uppercase());
-    for instance in &app.instances {
-        write_instance(&mut out.out, instance, version, out.depth);
-    }
-    out.close("application");
 }
 
 fn write_identity(out: &mut Xml, instance: &Instance, version: ApiVersion) {
@@ -150,7 +161,7 @@ fn write_lease(out: &mut Xml, lease: &Lease) {
 
 /// Empty metadata is written as the Java class that it was in the server's memory; clients skip it.
 fn write_metadata(out: &mut Xml, metadata: &Metadata) {
-    if metadata.keys().all(String::is_empty) {
+    if metadata.keys().all(str::is_empty) {
         out.line();
         out.raw(r#"<metadata class=""#);
         out.raw(EMPTY_MAP_CLASS);
@@ -169,10 +180,24 @@ fn write_pairs(out: &mut Xml, pairs: &Metadata) {
     }
 }
 
-/// Bytes of XML that grow at the end.
+/// Bytes of XML that grow at the end: an element a line.
 struct Xml {
     out: Vec<u8>,
     depth: usize,
+}
+
+/// Appends to `out` what `write` writes, `depth` levels deep.
+fn in_xml(out: &mut Vec<u8>, depth: usize, write: impl FnOnce(&mut Xml)) {
+    let mut xml = Xml { out: std::mem::take(out), depth };
+    write(&mut xml);
+    *out = xml.out;
+}
+
+/// A document: its first line is where it begins.
+fn document(write: impl FnOnce(&mut Xml)) -> Vec<u8> {
+    let mut out = Vec::new();
+    in_xml(&mut out, 0, write);
+    out.split_off(1)
 }
 
 impl Xml {
@@ -180,11 +205,8 @@ impl Xml {
         self.out.extend_from_slice(text.as_bytes());
     }
 
-    /// A new line, indented; the first line of a document is where it begins.
     fn line(&mut self) {
-        if !self.out.is_empty() {
-            self.raw("\n");
-        }
+        self.raw("\n");
         for _ in 0..self.depth {
             self.raw("  ");
         }
@@ -215,7 +237,7 @@ impl Xml {
         self.raw("<");
         self.raw(name);
         self.raw(">");
-        self.escaped(text);
+        escaped(&mut self.out, text);
         self.end(name);
     }
 
@@ -227,29 +249,5 @@ impl Xml {
         if let Some(text) = text {
             self.text(name, text);
         }
-    }
-
-    /// Text, escaped as XStream escapes. A character that XML 1.0 cannot carry at all, not even
-    /// escaped, becomes the replacement character, so that one odd value does not cost every reader the
-    /// whole document.
-    fn escaped(&mut self, text: &str) {
-        let mut written = 0;
-        for (place, letter) in text.char_indices() {
-            let escape = match letter {
-                '<' => "&lt;",
-                '>' => "&gt;",
-                '&' => "&amp;",
-                '"' => "&quot;",
-                '\'' => "&apos;",
-                '\r' => "&#xd;",
-                '\t' | '\n' => continue,
-                '\0'..='\u{1F}' | '\u{FFFE}' | '\u{FFFF}' => "\u{FFFD}",
-                _ => continue,
-            };
-            self.raw(&text[written..place]);
-            self.raw(escape);
-            written = place + letter.len_utf8();
-        }
-        self.raw(&text[written..]);
     }
 }

@@ -1,5 +1,8 @@
 //! The routes, as clients see them: statuses, headers, bodies, and what bad input changes (nothing).
 
+mod operations;
+mod peers;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -180,6 +183,19 @@ async fn a_heartbeat_of_a_client_that_has_changed_makes_it_register_again() {
     assert_eq!(heartbeat("soon").await, StatusCode::BAD_REQUEST);
 }
 
+/// Netflix's eureka-client reads an instance out of any body of a heartbeat's answer, and gives up
+/// where it cannot: it would never register again.
+#[tokio::test]
+async fn a_refused_heartbeat_has_no_body_for_netflix_client_to_trip_over() {
+    let server = Server::new();
+    server.register("ORDERS", "one").await;
+    for path in ["one?lastDirtyTimestamp=51", "unknown"] {
+        let refused = server.call(Method::PUT, &format!("/eureka/apps/ORDERS/{path}")).await;
+        assert_eq!(refused.status, StatusCode::NOT_FOUND);
+        assert_eq!((refused.body.as_str(), refused.header("content-type")), ("", None), "{path}");
+    }
+}
+
 #[tokio::test]
 async fn ids_may_hold_anything_that_can_be_percent_encoded() {
     let server = Server::new();
@@ -233,7 +249,7 @@ async fn bad_requests_about_instances_are_refused_and_change_nothing() {
         (Method::DELETE, "/eureka/apps/WEB/i/status?value=WAT", 400),
         (Method::PUT, "/eureka/apps/WEB/none/status?value=DOWN", 404),
         (Method::DELETE, "/eureka/apps/WEB/none/status", 404),
-        (Method::PUT, "/eureka/apps/NONE/i", 404),
+        (Method::DELETE, "/eureka/apps/NONE/i", 404),
         (Method::GET, "/eureka/instances/none", 404),
         (Method::GET, "/eureka/apps/WEB/%FF", 400),
         (Method::GET, "/eureka/nothing", 404),
