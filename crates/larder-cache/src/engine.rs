@@ -29,7 +29,7 @@ use crate::store::{Admission, Notes, Store, Weighted};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
 use crate::tasks::Tasks;
 use crate::trouble::Trouble;
-use crate::upstream::Upstream;
+use crate::upstream::{Condition, Upstream};
 
 /// One fetch's outcome, shared by all who wait for it.
 pub(crate) type Outcome<S> = Result<Arrival<<S as Source>::Value>, Error<<S as Source>::Error>>;
@@ -331,10 +331,12 @@ impl<S: Source> Engine<S> {
         self.troubles.peek(key)
     }
 
-    /// Until when that is; [`Time::MAX`] if nothing in the background fetches it again.
+    /// Until when a batch leaves it alone; [`Time::MAX`] if none fetches it again.
     pub(crate) fn rests_until(&self, key: &S::Key) -> Time {
-        let recovered_at = self.upstream.recovered_at();
-        self.trouble(key).map_or(Time::ZERO, |trouble| trouble.rests_until(recovered_at))
+        // Rows that back off come up one by one, of which one is the probe: if none did while the
+        // upstream is down, all would be due at once when it is back.
+        let upstream = Condition { is_down: false, ..self.upstream.condition() };
+        self.trouble(key).map_or(Time::ZERO, |trouble| trouble.rests_until(upstream))
     }
 
     /// The owner says that there is no such thing. The shard is locked.

@@ -103,6 +103,11 @@ pub(crate) struct Situation {
     pub(crate) landed_at: Time,
     /// The source refused to resume its stream: from then on a list may be fetched.
     pub(crate) relist_at: Option<Time>,
+    /// Its stream did not open the last time: from then on it may be opened again.
+    pub(crate) reopen_at: Time,
+    /// The upstream is down, and the value is no longer fresh: a fetch finds out as much as a stream, and
+    /// brings what readers want if it is the streams alone that do not work.
+    pub(crate) overdue: bool,
 }
 
 /// What a pilot does next.
@@ -149,7 +154,7 @@ pub(crate) fn decide(situation: &Situation, now: Time) -> Next {
     }
     match s.refresh {
         Refresh::Blocking { .. } if s.can_wait => Next::Park,
-        Refresh::Watch { .. } if s.relist_at.is_none() => Next::Watch,
+        Refresh::Watch { .. } if s.relist_at.is_none() && !s.overdue => Next::Watch,
         _ => Next::Fetch,
     }
 }
@@ -193,7 +198,7 @@ pub(crate) fn idle_at(s: &Situation) -> Time {
 /// When the source should be asked, if nothing speaks against it.
 fn due(s: &Situation, now: Time) -> Time {
     if matches!(s.refresh, Refresh::Blocking { .. } | Refresh::Watch { .. }) {
-        return s.relist_at.unwrap_or(now);
+        return s.relist_at.unwrap_or(now.max(s.reopen_at));
     }
     match (s.confirmed_at, s.period()) {
         (None, _) => now,
@@ -236,6 +241,8 @@ mod tests {
             stored: true,
             landed_at: Time::ZERO,
             relist_at: None,
+            reopen_at: Time::ZERO,
+            overdue: false,
         }
     }
 

@@ -15,6 +15,7 @@ use crate::source::{Attempt, Blame, Fetched, Fresh, Source};
 use crate::standing::Turn;
 use crate::stats::Event;
 use crate::trouble::{Failing, Trouble};
+use crate::upstream::spread;
 
 /// A source's answer to one fetch, with what only the source could tell about it. It is all asked
 /// before a lock is taken: a source's code is foreign code.
@@ -37,6 +38,9 @@ pub(crate) struct Order<V> {
     pub(crate) began_at: Time,
     /// It waits at the source for news.
     pub(crate) parked: bool,
+    /// Since when the source owes the first word; none once it has spoken, or need not soon. What it then
+    /// fails to say, it failed to say at that time.
+    pub(crate) unanswered_since: Option<Time>,
 }
 
 /// What is known when an answer lands.
@@ -290,7 +294,7 @@ impl<S: Source> Engine<S> {
     ) {
         aftermath.wake(self.upstream.succeeded(now));
         if uncounted {
-            self.remember_failure(key, Error::NoIndex, Blame::Entry, now, aftermath);
+            self.remember_failure(key, Error::NoIndex, Blame::Entry, now, now, aftermath);
         } else {
             // What was said about the key after an outdated fetch began stands.
             let over = |trouble: &Trouble<S::Error>| current || !trouble.is_absent();
@@ -315,8 +319,9 @@ impl<S: Source> Engine<S> {
             return true;
         }
         let Landing { now, current, .. } = landing;
+        let asked_at = order.unanswered_since.unwrap_or(now);
         if blame == Blame::Upstream {
-            self.upstream.failed(now);
+            aftermath.wake(self.upstream.failed(asked_at, now));
         } else if matches!(error, Error::Source(_)) {
             // It has something against this key, so it is there.
             aftermath.wake(self.upstream.succeeded(now));
@@ -329,8 +334,8 @@ impl<S: Source> Engine<S> {
         }
         // What was said about the key after an outdated fetch began stands.
         let overtaken = !current && self.trouble(key).is_some_and(|trouble| trouble.is_absent());
-        let leave_alone =
-            !overtaken && self.remember_failure(key, error.clone(), blame, now, aftermath);
+        let leave_alone = !overtaken
+            && self.remember_failure(key, error.clone(), blame, asked_at, now, aftermath);
         if current {
             aftermath.posted(slot.topic.post_error(error));
         }
@@ -350,21 +355,24 @@ impl<S: Source> Engine<S> {
         }
     }
 
-    /// Remembers one more failure; says whether the key is to be left alone for a while.
+    /// Remembers one more failure, of what was asked at `asked_at`; says whether the key is to be left
+    /// alone for a while.
     fn remember_failure(
         &self,
         key: &S::Key,
         error: Error<S::Error>,
         blame: Blame,
+        asked_at: Time,
         now: Time,
         aftermath: &mut Aftermath<S>,
     ) -> bool {
         let trouble = self.trouble(key);
-        let before = trouble.as_ref().and_then(Trouble::failing).map_or(0, |row| row.failures);
+        let recovered_at = self.upstream.recovered_at();
+        let failing = trouble.as_ref().and_then(Trouble::failing);
+        let before = failing.filter(|row| !row.is_over(recovered_at)).map_or(0, |row| row.failures);
         let failures = before.saturating_add(1);
         let dice = self.throw_dice(key, now.as_millis() ^ u64::from(failures));
-        let refused = blame == Blame::Refusal;
-        let wait = if refused {
+        let wait = if blame == Blame::Refusal {
             self.options.backoff.cap
         } else {
             let random = u32::try_from(dice >> 32).unwrap_or(u32::MAX);
@@ -372,10 +380,10 @@ impl<S: Source> Engine<S> {
         };
         let failing = Failing {
             failures,
-            failed_at: now,
+            failed_at: asked_at,
             retry_at: now.after(wait),
-            jitter: Duration::from_millis(dice % 1000),
-            refused,
+            jitter: spread(dice),
+            blame,
             error,
         };
         self.set_trouble(key, Trouble::Failing(failing), aftermath);

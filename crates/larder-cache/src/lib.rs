@@ -122,6 +122,7 @@ mod sync;
 mod tasks;
 mod topic;
 mod trouble;
+mod turns;
 mod upstream;
 
 pub use auto_refresh::{

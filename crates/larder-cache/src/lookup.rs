@@ -138,14 +138,25 @@ impl<S: Source> Cache<S> {
             entry.touch(now);
             return Ok(Way::Arrived(Reply::new(Entry::clone(entry), now, Origin::Hit)));
         }
-        let recovered_at = engine.upstream.recovered_at();
         if let Some(trouble) = engine.troubles.get(key)
-            && let Some(error) = trouble.answer(request.greatest_age(), recovered_at, now)
+            && let Some(error) =
+                trouble.answer(request.greatest_age(), engine.upstream.condition(), now)
         {
             engine.counters.count(Event::Negative);
             return Err(error);
         }
         let slot = shard.get_mut(key);
+        let keeps = engine.options.refresh.keeps_what_is_read();
+        let has_keeper = slot
+            .as_ref()
+            .is_some_and(|slot| slot.keeper.is_some() && (keeps || slot.topic.is_interesting()));
+        if let Some(entry) = &entry
+            && engine.has_its_turn_to_come(key, entry, has_keeper, now)
+            && self.may_endure(entry, request, now)
+        {
+            engine.counters.count(Event::Negative);
+            return Err(Error::Down);
+        }
         let max_age = request.greatest_age();
         let flies = |slot: &&mut Slot<S>| slot.rounds.is_under_way() || slot.rounds.is_asked();
         if !slot.as_ref().is_some_and(flies) && engine.upstream.closed_until(now).is_some() {
@@ -271,6 +282,12 @@ impl<S: Source> Cache<S> {
             Verdict::Stale => Ok(Reply::new(entry, now, Origin::Stale(Reason::new(error)))),
             Verdict::Expired => Err(error),
         }
+    }
+
+    /// Whether a failure is answered with this value, however old.
+    fn may_endure(&self, entry: &Entry<S::Value>, request: &Request, now: Time) -> bool {
+        let endure = self.engine.options.stale_if_error;
+        judge(entry.freshness(), request, endure, now) != Verdict::Expired
     }
 
     /// Takes an interest in a key; has its keeper started if there is none.

@@ -45,6 +45,12 @@ pub(crate) struct Pilot<S: Source> {
     pub(crate) relist_at: Option<Time>,
     /// How often in a row it did that.
     pub(crate) refusals: u32,
+    /// How often in a row its stream did not open in time.
+    pub(crate) lates: u32,
+    /// When it was asked for the last time that it did not.
+    late_since: Time,
+    /// When it may be opened again after that.
+    reopen_at: Time,
     /// What it does is the probe of an upstream that is down.
     probes: bool,
 }
@@ -62,8 +68,8 @@ enum Step<V> {
 pub(crate) struct Look {
     /// The version of the beacon that has been seen.
     seen: u64,
-    /// How often the upstream had come back.
-    back: u64,
+    /// How often the upstream had gone down or come back.
+    turned: u64,
     until: Time,
 }
 
@@ -85,6 +91,9 @@ pub(crate) fn start<S: Source>(
         landed_at: Time::ZERO,
         relist_at: None,
         refusals: 0,
+        lates: 0,
+        late_since: Time::ZERO,
+        reopen_at: Time::ZERO,
         probes: false,
     };
     engine.tasks.run(live, pilot.fly());
@@ -199,7 +208,8 @@ impl<S: Source> Pilot<S> {
     ) -> Order<S::Value> {
         slot.rounds.begin(parked);
         self.engine.count_pace(&self.key, previous.as_ref(), now);
-        Order { previous, began_at: now, parked }
+        let unanswered_since = (!parked).then_some(now);
+        Order { previous, began_at: now, parked, unanswered_since }
     }
 
     /// A pilot that may stay needs one of the places for keepers.
@@ -231,8 +241,8 @@ impl<S: Source> Pilot<S> {
     }
 
     fn look(&self, until: Time) -> Look {
-        let (seen, back) = (self.topic.beacon.version(), self.engine.upstream.back().version());
-        Look { seen, back, until }
+        let (seen, turned) = (self.topic.beacon.version(), self.engine.upstream.turned().version());
+        Look { seen, turned, until }
     }
 
     /// Waits until there is reason to look again.
@@ -243,7 +253,7 @@ impl<S: Source> Pilot<S> {
             biased;
             () = engine.tasks.closing() => {}
             () = self.topic.beacon.past(look.seen) => {}
-            () = engine.upstream.back().past(look.back) => {}
+            () = engine.upstream.turned().past(look.turned) => {}
             () = self.until(look.until) => {}
         }
     }
@@ -387,6 +397,27 @@ impl<S: Source> Pilot<S> {
         }
     }
 
+    /// The stream did not open in time. That is no failure of the key: a fetch may go through all the same.
+    pub(crate) fn note_late(&mut self, asked_at: Time) {
+        let (engine, allowed) = (Arc::clone(&self.engine), self.engine.options.fetch_timeout);
+        engine.counters.count(Event::TimedOut);
+        // A probe that came to nothing has had its turn.
+        self.probes = false;
+        let now = engine.clock.now();
+        self.lates = self.lates.saturating_add(1);
+        self.late_since = asked_at;
+        let dice = u32::try_from(engine.throw_dice(&self.key, now.as_millis()) >> 32);
+        let wait = engine.options.backoff.wait(self.lates, dice.unwrap_or(u32::MAX));
+        self.reopen_at = now.after(wait.max(engine.options.error_ttl));
+        let mut aftermath = Aftermath::new();
+        let mut shard = engine.slots.shard(&self.key);
+        if let Some(slot) = shard.get_mut(&self.key).filter(|_| !engine.tasks.is_closing()) {
+            aftermath.posted(slot.topic.post_error(&Error::TimedOut(allowed)));
+        }
+        drop(shard);
+        aftermath.settle(&engine);
+    }
+
     /// Counts this keeper as what it is about to be. A stream counts as connected once it has spoken.
     fn count(&mut self, slot: &Slot<S>, trouble: Option<&Trouble<S::Error>>, parks: bool) {
         let counted = match trouble.and_then(Trouble::failing) {
@@ -424,8 +455,9 @@ impl<S: Source> Drop for Pilot<S> {
         let successor = if let Some(slot) = subscribed {
             // Those who wait get the panic; those who are subscribed get another pilot.
             let answered = Err((error, Blame::Entry));
-            let order = Order { previous: None, began_at: engine.clock.now(), parked: false };
             let now = engine.clock.now();
+            let order =
+                Order { previous: None, began_at: now, parked: false, unanswered_since: None };
             engine.land(&self.key, slot, answered, &order, now, &mut aftermath);
             slot.free_seat();
             Some((Arc::clone(&slot.topic), engine.tasks.reserve()))

@@ -1,26 +1,36 @@
 //! Whether the system behind a source is down: then nobody hammers it, and everybody comes back soon
 //! after it does.
 
+mod health;
+
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+
 use crate::clock::{Clock, Time};
 use crate::signal::{Signal, Wakers};
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock, sleep};
 
-/// So many failures in a row, of whichever keys, mean that an upstream is down.
-const FAILURES: u32 = 3;
-/// While it is down, it is asked this often.
-const PROBE_EVERY: Duration = Duration::from_secs(1);
+use health::{Health, turn_of};
+
+/// Over how many milliseconds those are spread who ask again once an upstream is back. With the second
+/// that may pass before the probe that finds it back, all are there within two.
+const SPREAD_MS: u64 = 750;
 
 /// One system that sources ask. Clones are handles on the same one.
 ///
 /// Each cache has an upstream of its own; caches that ask the same system should share one, by
 /// [`Options::upstream`](crate::Options::upstream), and with it its clock. After three failures in a
 /// row that the source blames on [the upstream](crate::Blame::Upstream), with no success between, it
-/// counts as down: from then on one fetch a second is let through, of whichever key, and everyone else
-/// is answered from memory at once. The first success ends it: entries that back off are asked again
-/// within a second, spread over that second.
+/// counts as down: from then on a turn comes up about once a second, three quarters of one at the least,
+/// and whoever takes it asks as the probe, however long it would back off by itself; everyone else is
+/// answered from memory at once. The first success ends it: entries that back off are asked again
+/// within a second, spread over three quarters of it.
+///
+/// Who asks the same system without a cache takes part by [`retry`](Self::retry),
+/// [`note_success`](Self::note_success) and [`note_failure`](Self::note_failure).
 #[derive(Debug, Clone)]
 pub struct Upstream(Arc<Shared>);
 
@@ -32,36 +42,76 @@ struct Shared {
     well: AtomicBool,
     /// When the upstream came back last.
     recovered_ms: AtomicU64,
-    /// Rises when the upstream comes back.
-    back: Signal,
+    /// Rises when the upstream goes down, and when it comes back.
+    turned: Signal,
+    dice: RandomState,
+}
+
+/// What an upstream has to do with the back-offs of those who ask it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Condition {
+    /// It is down: whose turn it is stands in for every back-off that it is to blame for.
+    pub(crate) is_down: bool,
+    /// When it came back last.
+    pub(crate) recovered_at: Option<Time>,
 }
 
 const NEVER: u64 = u64::MAX;
 
-/// Pure: `now` is an argument.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-struct Health {
-    failures: u32,
-    down_since: Option<Time>,
-    next_probe: Time,
-}
-
 impl Upstream {
     /// An upstream that is up, for caches that live by `clock`.
     pub fn new(clock: Clock) -> Self {
-        let (health, back) = (Mutex::new(Health::default()), Signal::default());
+        let (health, turned) = (Mutex::new(Health::default()), Signal::default());
         let (well, recovered_ms) = (AtomicBool::new(true), AtomicU64::new(NEVER));
-        Self(Arc::new(Shared { clock, health, well, recovered_ms, back }))
+        let dice = RandomState::default();
+        Self(Arc::new(Shared { clock, health, well, recovered_ms, turned, dice }))
     }
 
     /// For how long the upstream has been down; `None` if it is up.
     pub fn down_for(&self) -> Option<Duration> {
-        let since = lock(&self.0.health).down_since?;
+        let since = lock(&self.0.health).down_since()?;
         Some(self.0.clock.now().since(since))
     }
 
+    /// Waits until who failed at `failed_at`, and would back off for `wait`, may ask again: after that
+    /// time, or when the turn is free, which is about once a second for all who wait here together; while
+    /// the upstream is down, by a turn alone. Once it came back, after less than a second.
+    ///
+    /// Cancel-safe: what is dropped while it waits has taken nothing.
+    pub async fn retry(&self, failed_at: Time, wait: Duration) {
+        let (retry_at, jitter) = (failed_at.after(wait), self.jitter(failed_at.as_millis()));
+        loop {
+            let seen = self.0.turned.version();
+            let now = self.0.clock.now();
+            let until = match self.recovered_at() {
+                Some(back) if back >= failed_at && !self.is_down() => {
+                    let until = back.after(jitter).min(retry_at);
+                    if now >= until { Ok(()) } else { Err(until) }
+                }
+                _ => lock(&self.0.health).enter_again(retry_at, now, self.turn(now)),
+            };
+            let Err(until) = until else { return };
+            // Cancel-safe: both take nothing.
+            tokio::select! {
+                biased;
+                () = self.0.turned.past(seen) => {}
+                () = sleep(until.since(now)) => {}
+            }
+        }
+    }
+
+    /// The upstream has answered.
+    pub fn note_success(&self) {
+        drop(self.succeeded(self.0.clock.now()));
+    }
+
+    /// The upstream has failed, and not what it was asked for. It was asked at `asked_at`.
+    pub fn note_failure(&self, asked_at: Time) {
+        drop(self.failed(asked_at, self.0.clock.now()));
+    }
+
     pub(crate) fn is_down(&self) -> bool {
-        !self.is_well() && lock(&self.0.health).down_since.is_some()
+        !self.is_well() && lock(&self.0.health).down_since().is_some()
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -82,7 +132,7 @@ impl Upstream {
         if self.is_well() {
             return Ok(());
         }
-        lock(&self.0.health).enter(now)
+        lock(&self.0.health).enter(now, self.turn(now))
     }
 
     /// Gives back the turn of a probe that was given up before it came to anything.
@@ -104,13 +154,21 @@ impl Upstream {
         // Under the lock, as in `failed`: the last to hold it has the last word.
         self.0.well.store(true, Ordering::Release);
         drop(health);
-        if recovered { self.0.back.raise() } else { Wakers::default() }
+        if recovered { self.0.turned.raise() } else { Wakers::default() }
     }
 
-    pub(crate) fn failed(&self, now: Time) {
+    /// A call that began at `asked_at` was not answered. One from before the upstream came back says
+    /// nothing about it as it is now.
+    pub(crate) fn failed(&self, asked_at: Time, now: Time) -> Wakers {
+        if self.recovered_at().is_some_and(|back| asked_at <= back) {
+            return Wakers::default();
+        }
         let mut health = lock(&self.0.health);
-        health.failed(now);
+        let went_down = health.failed(now, self.turn(now));
         self.0.well.store(false, Ordering::Release);
+        drop(health);
+        // Who backs off for long takes part in the turns from now on.
+        if went_down { self.0.turned.raise() } else { Wakers::default() }
     }
 
     pub(crate) fn recovered_at(&self) -> Option<Time> {
@@ -120,99 +178,29 @@ impl Upstream {
         }
     }
 
+    pub(crate) fn condition(&self) -> Condition {
+        Condition { is_down: self.is_down(), recovered_at: self.recovered_at() }
+    }
+
+    /// Rises when the upstream goes down, and when it comes back.
+    pub(crate) fn turned(&self) -> &Signal {
+        &self.0.turned
+    }
+
     fn is_well(&self) -> bool {
         self.0.well.load(Ordering::Acquire)
     }
 
-    /// Rises when the upstream comes back.
-    pub(crate) fn back(&self) -> &Signal {
-        &self.0.back
+    fn turn(&self, now: Time) -> Duration {
+        turn_of(self.0.dice.hash_one(now))
+    }
+
+    fn jitter(&self, salt: u64) -> Duration {
+        spread(self.0.dice.hash_one(salt))
     }
 }
 
-impl Health {
-    fn closed_until(&self, now: Time) -> Option<Time> {
-        (self.down_since.is_some() && now < self.next_probe).then_some(self.next_probe)
-    }
-
-    fn enter(&mut self, now: Time) -> Result<(), Time> {
-        if let Some(at) = self.closed_until(now) {
-            return Err(at);
-        }
-        if self.down_since.is_some() {
-            self.next_probe = now.after(PROBE_EVERY);
-        }
-        Ok(())
-    }
-
-    fn leave(&mut self, now: Time) {
-        if self.down_since.is_some() {
-            self.next_probe = self.next_probe.min(now);
-        }
-    }
-
-    /// Says whether it was down until now.
-    fn succeeded(&mut self) -> bool {
-        self.failures = 0;
-        self.down_since.take().is_some()
-    }
-
-    fn failed(&mut self, now: Time) {
-        self.failures = self.failures.saturating_add(1);
-        if self.failures >= FAILURES {
-            self.down_since.get_or_insert(now);
-            self.next_probe = self.next_probe.max(now.after(PROBE_EVERY));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const fn at(millis: u64) -> Time {
-        Time::from_millis(millis)
-    }
-
-    #[test]
-    fn three_failures_in_a_row_close_it_and_one_fetch_a_second_gets_through() {
-        let mut health = Health::default();
-        health.failed(at(0));
-        health.failed(at(1));
-        assert_eq!(health.enter(at(2)), Ok(()));
-        health.failed(at(3));
-        assert_eq!(health.enter(at(4)), Err(at(1_003)));
-        assert_eq!(health.enter(at(1_003)), Ok(()), "the probe");
-        assert_eq!(health.enter(at(1_004)), Err(at(2_003)), "and nobody else");
-    }
-
-    #[test]
-    fn a_probe_that_is_given_up_leaves_its_turn_to_the_next() {
-        let mut health = Health::default();
-        (0..3).for_each(|now| health.failed(at(now)));
-        assert_eq!(health.enter(at(1_002)), Ok(()));
-        assert_eq!(health.enter(at(1_010)), Err(at(2_002)));
-        health.leave(at(1_010));
-        assert_eq!(health.enter(at(1_010)), Ok(()));
-        assert_eq!(health.enter(at(1_010)), Err(at(2_010)), "one turn, and not two");
-    }
-
-    #[test]
-    fn a_success_between_failures_keeps_it_open() {
-        let mut health = Health::default();
-        for now in 0..10 {
-            health.failed(at(now));
-            health.failed(at(now));
-            assert!(!health.succeeded());
-        }
-        assert_eq!(health.enter(at(11)), Ok(()));
-    }
-
-    #[test]
-    fn the_first_success_opens_it() {
-        let mut health = Health::default();
-        (0..3).for_each(|now| health.failed(at(now)));
-        assert!(health.succeeded());
-        assert_eq!(health.enter(at(501)), Ok(()));
-    }
+/// By how much who asks again comes later than the upstream did.
+pub(crate) fn spread(dice: u64) -> Duration {
+    Duration::from_millis(dice % SPREAD_MS)
 }

@@ -83,11 +83,12 @@ async fn while_an_upstream_is_down_it_is_asked_once_a_second_for_all_keys_togeth
     registry.turn(false);
     tokio::time::sleep(secs(60)).await;
     let begun = registry.begun();
-    assert!((20..=62).contains(&begun.len()), "{}", begun.len());
-    // The first three close it, and what has begun by then; from then on they are a second apart.
+    assert!((20..=82).contains(&begun.len()), "{}", begun.len());
+    // The first three close it, and what has begun by then; from then on they are a second apart, less
+    // up to a quarter of it.
     let later: Vec<_> = begun.iter().filter(|at| **at > begun[0] + 100).collect();
     let gaps = later.windows(2).map(|pair| pair[1] - pair[0]);
-    assert!(gaps.min().unwrap() >= 1_000, "{begun:?}");
+    assert!(gaps.min().unwrap() >= 750, "{begun:?}");
     assert!(cache.upstream().down_for().unwrap() > secs(45));
     assert_eq!(cache.stats().upstream_down_for, cache.upstream().down_for());
 }

@@ -276,7 +276,8 @@ async fn a_stream_that_ends_without_a_word_is_opened_again_with_a_back_off() {
     let _held = cache.subscribe(&1, &Request::DEFAULT).unwrap();
     tokio::time::sleep(secs(10)).await;
     let opened = roll.opened().len();
-    assert!((4..12).contains(&opened), "{opened}");
+    // Three times at once, and from then on as the probe, about once a second.
+    assert!((12..=17).contains(&opened), "{opened}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -31,7 +31,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The way to one etcd.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    /// Empty once closed, so that the connections end.
+    endpoints: Vec<Endpoint>,
+    /// One for each endpoint. Empty once closed, so that the connections end.
     channels: Mutex<Vec<Channel>>,
     /// Counts failures of servers; which one is used follows from it.
     turn: AtomicUsize,
@@ -52,13 +53,15 @@ enum Repeat {
 impl Connection {
     /// Opens nothing yet: the first call does. Must be called inside a tokio runtime.
     pub(crate) fn new(options: &Options) -> Result<Self, OptionsError> {
-        let channels: Result<Vec<_>, _> =
-            options.endpoints.iter().map(|endpoint| channel(endpoint, options)).collect();
-        let channels = channels?;
-        if channels.is_empty() {
+        let endpoints: Result<Vec<_>, _> =
+            options.endpoints.iter().map(|address| endpoint(address, options)).collect();
+        let endpoints = endpoints?;
+        if endpoints.is_empty() {
             return Err(OptionsError::NoEndpoint);
         }
+        let channels = endpoints.iter().map(Endpoint::connect_lazy).collect();
         Ok(Self {
+            endpoints,
             channels: Mutex::new(channels),
             turn: AtomicUsize::new(0),
             login: options.credentials.clone().map(Login::new),
@@ -208,7 +211,10 @@ impl Connection {
                     // Of many calls that one server failed, one gives the turn to the next.
                     let next = turn.wrapping_add(1);
                     let order = Ordering::Relaxed;
-                    let _ = self.turn.compare_exchange(turn, next, order, order);
+                    let is_first = self.turn.compare_exchange(turn, next, order, order).is_ok();
+                    if is_first && matches!(fault, Fault::Late { .. }) {
+                        self.reconnect(turn);
+                    }
                     if left == 0 || repeat == Repeat::Never {
                         return Err(fault);
                     }
@@ -245,6 +251,21 @@ impl Connection {
         answer.map_err(|status| Fault::status(phase, status))
     }
 
+    /// Opens a new connection for the next call: the present one may be dead, and nobody said so. What
+    /// goes on over it goes on.
+    pub(crate) fn distrust(&self) {
+        self.reconnect(self.turn.load(Ordering::Relaxed));
+    }
+
+    fn reconnect(&self, turn: usize) {
+        let mut channels = self.channels();
+        let server = turn % self.endpoints.len();
+        // There is none once it is closed.
+        if let Some(channel) = channels.get_mut(server) {
+            *channel = self.endpoints[server].connect_lazy();
+        }
+    }
+
     fn channel(&self, turn: usize) -> Result<Channel, Fault> {
         let channels = self.channels();
         channels.get(turn % channels.len().max(1)).cloned().ok_or(Fault::Closed)
@@ -255,12 +276,11 @@ impl Connection {
     }
 }
 
-fn channel(endpoint: &str, options: &Options) -> Result<Channel, OptionsError> {
-    let refuse = |_| OptionsError::Endpoint(endpoint.to_owned());
-    let server = Endpoint::from_shared(url(endpoint)?).map_err(refuse)?;
+fn endpoint(address: &str, options: &Options) -> Result<Endpoint, OptionsError> {
+    let refuse = |_| OptionsError::Endpoint(address.to_owned());
+    let server = Endpoint::from_shared(url(address)?).map_err(refuse)?;
     Ok(server
         .connect_timeout(options.connect_timeout)
         .http2_keep_alive_interval(PROBE_INTERVAL)
-        .keep_alive_timeout(PROBE_TIMEOUT)
-        .connect_lazy())
+        .keep_alive_timeout(PROBE_TIMEOUT))
 }

@@ -24,7 +24,9 @@ pub struct Options {
     /// after a third of it. Defaults to: 30 s. Range: above zero.
     pub idle_timeout: Duration,
     /// How long a watch that broke off waits before it goes on. Defaults to: 800 ms, doubling up to
-    /// 30 s, a quarter of it at random.
+    /// 30 s, a quarter of it at random. While etcd is out of reach one watch of all that a backend has
+    /// goes on about once a second, however long it would wait; when it comes through, so do the others
+    /// within a second.
     pub backoff: Backoff,
     /// How many instances a listing, and a watch, hold at most; beyond it they answer
     /// [`Error::Full`](larder_registry::Error::Full). Defaults to: 100,000. Range: 1 or more.

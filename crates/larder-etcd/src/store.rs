@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use larder_cache::Clock;
+use larder_cache::{Clock, Upstream};
 use larder_micro::mapping;
 use larder_registry::model::{Key, Name};
 use larder_registry::{Error, Phase};
@@ -40,6 +40,8 @@ pub(crate) struct Store {
     pub(crate) keys: Keys,
     pub(crate) options: Options,
     pub(crate) clock: Clock,
+    /// What all watches know together of whether etcd is there.
+    pub(crate) upstream: Upstream,
     /// How often a value was no instance.
     skipped: AtomicU64,
 }
@@ -75,7 +77,8 @@ struct Reading<'a> {
 impl Store {
     pub(crate) fn new(connection: Connection, options: Options, clock: Clock) -> Self {
         let keys = Keys::new(&options.prefix);
-        Self { connection, keys, options, clock, skipped: AtomicU64::new(0) }
+        let upstream = Upstream::new(clock.clone());
+        Self { connection, keys, options, clock, upstream, skipped: AtomicU64::new(0) }
     }
 
     /// How often a value was no instance.

@@ -11,12 +11,11 @@
 
 mod follower;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
 use larder_registry::model::Name;
-use larder_registry::{BoxFuture, Error, Event, Watch};
+use larder_registry::{BoxFuture, Error, Event, EventQueue, Watch};
 
 use crate::store::Store;
 use follower::{Follower, Step};
@@ -25,7 +24,7 @@ use follower::{Follower, Step};
 /// answer of etcd's.
 pub(crate) struct EtcdWatch {
     store: Arc<Store>,
-    ready: VecDeque<Event>,
+    ready: EventQueue,
     /// The step under way. It outlives a call that is dropped, so that nothing is lost with it.
     step: Step,
 }
@@ -33,12 +32,12 @@ pub(crate) struct EtcdWatch {
 impl EtcdWatch {
     pub(crate) fn new(store: Arc<Store>, service: Option<Name>) -> Self {
         let step = Follower::new(store.clone(), service).step();
-        Self { store, ready: VecDeque::new(), step }
+        Self { store, ready: EventQueue::default(), step }
     }
 
     async fn next_event(&mut self) -> Result<Event, Error> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
+            if let Some(event) = self.ready.pop() {
                 return Ok(event);
             }
             let (follower, events) = (&mut self.step).await;
@@ -63,6 +62,11 @@ impl Watch for EtcdWatch {
                 },
             }
         })
+    }
+
+    /// etcd tells all changes of a transaction in one answer.
+    fn is_amid_step(&self) -> bool {
+        self.ready.is_amid_step()
     }
 }
 

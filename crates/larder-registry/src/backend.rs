@@ -175,6 +175,15 @@ pub trait Watch: Debug + Send {
     /// where the watch broke off if the source still knows what happened since, else with a new
     /// listing.
     fn next(&mut self) -> BoxFuture<'_, Option<Result<Event, Error>>>;
+
+    /// Whether the event that was told last is one of several that its source made in one step, and the
+    /// next one of them is at hand: [`next`](Self::next) tells it without waiting for anything. Whoever
+    /// puts together what there is shows it when this is false, so that nobody sees half a step. Not of
+    /// listings, which say themselves when they are complete; false by default, for sources that
+    /// change one instance at a time.
+    fn is_amid_step(&self) -> bool {
+        false
+    }
 }
 
 /// A change of an operator's override.

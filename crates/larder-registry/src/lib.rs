@@ -14,6 +14,7 @@ pub mod catalog;
 pub mod conformance;
 pub mod event;
 pub mod guard;
+mod held;
 pub mod lease;
 mod log_watch;
 pub mod memory;
@@ -27,7 +28,7 @@ pub use backend::{
     Backend, BoxFuture, Copied, Error, Observer, OverrideChange, Phase, Registry, Report, Reporter,
     Tally, View, Watch,
 };
-pub use event::Event;
+pub use event::{Event, EventQueue};
 pub use guard::Guarded;
 pub use memory::Memory;
 pub use mirror::Mirror;

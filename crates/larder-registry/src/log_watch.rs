@@ -14,8 +14,8 @@ use crate::catalog::{Change, Snapshot};
 use crate::event::Event;
 use crate::model::{Action, Name};
 
-/// A catalog that is held in memory, with its log.
-pub(crate) trait Held: Debug + Send + Sync {
+/// A catalog with its log.
+pub(crate) trait Log: Debug + Send + Sync {
     /// What tells of changes.
     fn progress(&self) -> progress::Receiver<Progress>;
 
@@ -35,7 +35,7 @@ pub(crate) struct Progress {
 /// or one log.
 #[derive(Debug)]
 pub(crate) struct LogWatch {
-    held: Arc<dyn Held>,
+    log: Arc<dyn Log>,
     progress: progress::Receiver<Progress>,
     service: Option<Name>,
     /// Everything up to here is told or in `ready`; none before the first listing.
@@ -44,9 +44,9 @@ pub(crate) struct LogWatch {
 }
 
 impl LogWatch {
-    pub(crate) fn new(held: Arc<dyn Held>, service: Option<Name>) -> Self {
-        let progress = held.progress();
-        Self { held, progress, service, told: None, ready: VecDeque::new() }
+    pub(crate) fn new(log: Arc<dyn Log>, service: Option<Name>) -> Self {
+        let progress = log.progress();
+        Self { log, progress, service, told: None, ready: VecDeque::new() }
     }
 
     async fn next_event(&mut self) -> Option<Event> {
@@ -68,7 +68,7 @@ impl LogWatch {
     }
 
     fn read(&mut self) {
-        let Some((snapshot, changes)) = self.held.read(self.told) else { return };
+        let Some((snapshot, changes)) = self.log.read(self.told) else { return };
         self.told = Some(snapshot.revision());
         match changes {
             Some(changes) => {

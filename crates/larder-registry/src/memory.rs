@@ -5,19 +5,19 @@
 
 mod expiry;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use larder_cache::Clock;
 use tokio::sync::Notify;
-use tokio::sync::watch as progress;
 use tokio::task::JoinHandle;
 
 use crate::backend::{
     Backend, BoxFuture, Error, Observer, OverrideChange, Report, Tally, View, Watch,
 };
 use crate::catalog::{Catalog, Change, Service, Snapshot};
+use crate::held::{Held, Keeps, Locked};
 use crate::lease::LeaseTime;
-use crate::log_watch::{Held, LogWatch, Progress};
+use crate::log_watch::LogWatch;
 use crate::model::{CheckKey, Instance, Key, Name};
 use crate::registrar::self_preservation::{self, Explained};
 use crate::registrar::{Moment, Outcome, Registrar};
@@ -73,25 +73,22 @@ pub struct Memory {
 #[derive(Debug)]
 struct Shared {
     clock: Clock,
-    state: Mutex<State>,
-    /// Told after every change, and at the end.
-    progress: progress::Sender<Progress>,
+    held: Arc<Held<Registrar>>,
     /// Told when something may be due earlier than the expiry task expects.
     earlier_expiry: Notify,
 }
 
-#[derive(Debug)]
-struct State {
-    registrar: Registrar,
-    observers: Vec<Weak<dyn Observer>>,
+impl Keeps for Registrar {
+    fn catalog(&self) -> &Catalog {
+        self.catalog()
+    }
 }
 
 impl Memory {
     /// Starts an empty registry, whose revisions begin at the clock's time of day. Must be called
     /// inside a tokio runtime; [`close`](Backend::close) joins what it spawns, dropping it aborts.
     pub fn start(options: Options, clock: Clock) -> Self {
-        let revision = clock.wall();
-        let catalog = Catalog::new(revision, options.log_len);
+        let catalog = Catalog::new(clock.wall(), options.log_len);
         let mut registrar =
             Registrar::new(catalog, options.max_instances.max(1)).lease_time(options.lease_time);
         if let Some(options) = options.self_preservation {
@@ -100,8 +97,7 @@ impl Memory {
         }
         let shared = Arc::new(Shared {
             clock,
-            state: Mutex::new(State { registrar, observers: Vec::new() }),
-            progress: progress::Sender::new(Progress { revision, closed: false }),
+            held: Arc::new(Held::new(registrar)),
             earlier_expiry: Notify::new(),
         });
         let expiry = tokio::spawn(expiry::run(shared.clone()));
@@ -111,8 +107,8 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        self.shared.close();
-        if let Some(task) = lock(&self.expiry).take() {
+        self.shared.held.close();
+        if let Some(task) = take(&self.expiry) {
             task.abort();
         }
     }
@@ -123,60 +119,31 @@ impl Shared {
         Moment { now: self.clock.now(), wall: self.clock.wall() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
-    }
-
-    fn is_closed(&self) -> bool {
-        self.progress.borrow().closed
-    }
-
-    fn close(&self) {
-        self.progress.send_modify(|progress| progress.closed = true);
-    }
-
     /// Runs `decide` under the lock and tells everyone what changed before it answers.
     fn write(
         &self,
         decide: impl FnOnce(&mut Registrar, Moment) -> Result<Outcome, Error>,
     ) -> Result<Arc<Instance>, Error> {
-        if self.is_closed() {
+        if self.held.is_closed() {
             return Err(Error::Closed);
         }
-        let mut state = self.state();
+        let mut registrar = self.held.lock();
         // Taken inside the lock: two writes in a row never carry times in the other order.
         let at = self.moment();
-        let expiry_before = state.registrar.next_expiry(at.now);
-        let outcome = decide(&mut state.registrar, at)?;
-        self.tell(&state, outcome.change.as_slice());
-        let expiry_after = state.registrar.next_expiry(at.now);
+        let expiry_before = registrar.next_expiry(at.now);
+        let outcome = decide(&mut registrar, at)?;
+        self.tell(&registrar, outcome.change.as_slice());
+        let expiry_after = registrar.next_expiry(at.now);
         if expiry_after.is_some_and(|after| expiry_before.is_none_or(|before| after < before)) {
             self.earlier_expiry.notify_one();
         }
         Ok(outcome.instance)
     }
 
-    /// Tells observers and watches. The lock is held, so that observers hear of changes in their
-    /// order, and nobody takes a snapshot with a change that an observer does not know of.
-    fn tell(&self, state: &State, changes: &[Change]) {
-        let Some(last) = changes.last() else { return };
-        for observer in state.observers.iter().filter_map(Weak::upgrade) {
-            observer.changed(changes);
+    fn tell(&self, registrar: &Locked<'_, Registrar>, changes: &[Change]) {
+        if !changes.is_empty() {
+            self.held.tell(registrar, changes);
         }
-        self.progress.send_modify(|progress| progress.revision = last.revision);
-    }
-}
-
-impl Held for Shared {
-    fn progress(&self) -> progress::Receiver<Progress> {
-        self.progress.subscribe()
-    }
-
-    fn read(&self, told: Option<u64>) -> Option<(Snapshot, Option<Vec<Change>>)> {
-        let state = self.state();
-        let catalog = state.registrar.catalog();
-        let changes = told.and_then(|told| catalog.changes_since(told));
-        Some((catalog.snapshot(), changes.map(|changes| changes.cloned().collect())))
     }
 }
 
@@ -225,7 +192,7 @@ impl Backend for Memory {
     }
 
     fn service<'a>(&'a self, name: &'a Name) -> BoxFuture<'a, Result<Arc<Service>, Error>> {
-        if self.shared.is_closed() {
+        if self.shared.held.is_closed() {
             return ready(Err(Error::Closed));
         }
         let found = self.snapshot().service(name).cloned();
@@ -233,22 +200,22 @@ impl Backend for Memory {
     }
 
     fn services(&self) -> BoxFuture<'_, Result<Vec<Name>, Error>> {
-        if self.shared.is_closed() {
+        if self.shared.held.is_closed() {
             return ready(Err(Error::Closed));
         }
         ready(Ok(self.snapshot().services().map(|service| service.name().clone()).collect()))
     }
 
     fn watch(&self, service: Option<Name>) -> BoxFuture<'_, Result<Box<dyn Watch>, Error>> {
-        if self.shared.is_closed() {
+        if self.shared.held.is_closed() {
             return ready(Err(Error::Closed));
         }
-        ready(Ok(Box::new(LogWatch::new(self.shared.clone(), service))))
+        ready(Ok(Box::new(LogWatch::new(self.shared.held.clone(), service))))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        self.shared.close();
-        let task = lock(&self.expiry).take();
+        self.shared.held.close();
+        let task = take(&self.expiry);
         Box::pin(async move {
             // The task ends by itself; a panic in it has nowhere better to go than the log.
             if let Some(task) = task
@@ -262,54 +229,47 @@ impl Backend for Memory {
 
 impl View for Memory {
     fn snapshot(&self) -> Snapshot {
-        self.shared.state().registrar.catalog().snapshot()
+        self.shared.held.snapshot()
     }
 
     fn instance(&self, key: &Key) -> Option<Arc<Instance>> {
-        self.shared.state().registrar.instance(key)
+        self.shared.held.lock().instance(key)
     }
 
     fn changes_since(&self, revision: u64) -> Option<Vec<Change>> {
-        let state = self.shared.state();
-        Some(state.registrar.catalog().changes_since(revision)?.cloned().collect())
+        self.shared.held.changes_since(revision)
     }
 
     fn recent_changes(&self, wall: u64) -> (Snapshot, Option<Vec<Change>>) {
-        let state = self.shared.state();
-        let catalog = state.registrar.catalog();
-        let changes = catalog.changes_at_or_after(wall).map(|changes| changes.cloned().collect());
-        (catalog.snapshot(), changes)
+        self.shared.held.recent_changes(wall)
     }
 
     fn observe(&self, observer: Weak<dyn Observer>) {
-        let observers = &mut self.shared.state().observers;
-        observers.retain(|observer| observer.strong_count() > 0);
-        observers.push(observer);
+        self.shared.held.observe(observer);
     }
 
     fn tally(&self) -> Tally {
-        self.shared.state().registrar.tally()
+        self.shared.held.lock().tally()
     }
 
     fn self_preservation(&self) -> Option<Explained> {
-        let mut state = self.shared.state();
+        let mut registrar = self.shared.held.lock();
         let at = self.shared.moment();
-        state.registrar.explain(at)
+        registrar.explain(at)
     }
 
     fn confirm_expired(&self) -> usize {
-        let mut state = self.shared.state();
+        let mut registrar = self.shared.held.lock();
         let at = self.shared.moment();
-        let confirmed = state.registrar.confirm(at);
+        let confirmed = registrar.confirm(at);
         self.shared.earlier_expiry.notify_one();
         confirmed
     }
 }
 
-/// Locks, also after a panic elsewhere: every write is applied in one step that cannot stop half-way,
-/// so that what a panicking observer leaves behind is whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn take(task: &Mutex<Option<JoinHandle<()>>>) -> Option<JoinHandle<()>> {
+    // It is taken or not, and nothing between.
+    task.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {

@@ -8,18 +8,18 @@
 
 mod follow;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use larder_cache::{Clock, Time};
-use tokio::sync::watch as progress;
 use tokio::task::JoinHandle;
 
 use crate::backend::{
     Backend, BoxFuture, Copied, Error, Observer, OverrideChange, Phase, Report, View, Watch,
 };
 use crate::catalog::{Catalog, Change, Service, Snapshot};
-use crate::log_watch::{Held, LogWatch, Progress};
+use crate::held::{Held, Keeps};
+use crate::log_watch::LogWatch;
 use crate::model::{CheckKey, Instance, Key, Name};
 
 /// How long a write waits until it shows. A write that was done is never answered with an error: after
@@ -39,16 +39,23 @@ pub struct Mirror {
 #[derive(Debug)]
 struct Shared {
     clock: Clock,
-    state: Mutex<State>,
-    /// Told after every change, and at the end.
-    progress: progress::Sender<Progress>,
+    held: Arc<Held<Followed>>,
 }
 
 #[derive(Debug)]
-struct State {
+struct Followed {
     catalog: Catalog,
-    observers: Vec<Weak<dyn Observer>>,
     contact: Contact,
+}
+
+impl Keeps for Followed {
+    fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    fn is_known(&self) -> bool {
+        self.contact != Contact::Never
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,27 +69,19 @@ impl Mirror {
     /// Starts to follow `behind`, and remembers up to `log_len` changes. Must be called inside a tokio
     /// runtime; [`close`](Backend::close) joins what it spawns, dropping it aborts.
     pub fn start(behind: Arc<dyn Backend>, log_len: usize, clock: Clock) -> Self {
-        let revision = clock.wall();
-        let state = State {
-            catalog: Catalog::new(revision, log_len),
-            observers: Vec::new(),
-            contact: Contact::Never,
-        };
-        let shared = Arc::new(Shared {
-            clock,
-            state: Mutex::new(state),
-            progress: progress::Sender::new(Progress { revision, closed: false }),
-        });
+        let catalog = Catalog::new(clock.wall(), log_len);
+        let held = Arc::new(Held::new(Followed { catalog, contact: Contact::Never }));
+        let shared = Arc::new(Shared { clock, held });
         let task = tokio::spawn(follow::run(shared.clone(), behind.clone()));
         Self { shared, behind, task: Mutex::new(Some(task)) }
     }
 
     /// Waits until everything was read once, at most for `patience`; says whether it was.
     pub async fn wait_until_ready(&self, patience: Duration) -> bool {
-        let mut progress = self.shared.progress.subscribe();
+        let mut progress = self.shared.held.subscribe();
         let ready = async {
-            while self.shared.state().contact == Contact::Never {
-                if self.shared.is_closed() || progress.changed().await.is_err() {
+            while self.shared.held.lock().contact == Contact::Never {
+                if self.shared.held.is_closed() || progress.changed().await.is_err() {
                     return false;
                 }
             }
@@ -93,10 +92,10 @@ impl Mirror {
     }
 
     fn check_ready(&self) -> Result<(), Error> {
-        if self.shared.is_closed() {
+        if self.shared.held.is_closed() {
             return Err(Error::Closed);
         }
-        match self.shared.state().contact {
+        match self.shared.held.lock().contact {
             Contact::Never => Err(Error::Unavailable {
                 phase: Phase::List,
                 reason: "it has not been reached since this server was started".to_owned(),
@@ -107,7 +106,7 @@ impl Mirror {
 
     /// Returns once `shows` says so of what is held, or after a while.
     async fn until_it_shows(&self, shows: impl Fn(&Snapshot) -> bool) {
-        let mut progress = self.shared.progress.subscribe();
+        let mut progress = self.shared.held.subscribe();
         let visible = async {
             while !shows(&self.snapshot()) {
                 if progress.changed().await.is_err() {
@@ -129,39 +128,10 @@ impl Mirror {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
-    }
-
-    fn is_closed(&self) -> bool {
-        self.progress.borrow().closed
-    }
-
-    fn close(&self) {
-        self.progress.send_modify(|progress| progress.closed = true);
-    }
-}
-
-impl Held for Shared {
-    fn progress(&self) -> progress::Receiver<Progress> {
-        self.progress.subscribe()
-    }
-
-    fn read(&self, told: Option<u64>) -> Option<(Snapshot, Option<Vec<Change>>)> {
-        let state = self.state();
-        if state.contact == Contact::Never {
-            return None;
-        }
-        let changes = told.and_then(|told| state.catalog.changes_since(told));
-        Some((state.catalog.snapshot(), changes.map(|changes| changes.cloned().collect())))
-    }
-}
-
 impl Drop for Mirror {
     fn drop(&mut self) {
-        self.shared.close();
-        if let Some(task) = lock(&self.task).take() {
+        self.shared.held.close();
+        if let Some(task) = take(&self.task) {
             task.abort();
         }
     }
@@ -232,15 +202,15 @@ impl Backend for Mirror {
 
     /// Begins once there is something to tell.
     fn watch(&self, service: Option<Name>) -> BoxFuture<'_, Result<Box<dyn Watch>, Error>> {
-        let watch = || Box::new(LogWatch::new(self.shared.clone(), service)) as Box<dyn Watch>;
-        let watch = if self.shared.is_closed() { Err(Error::Closed) } else { Ok(watch()) };
+        let watch = || Box::new(LogWatch::new(self.shared.held.clone(), service)) as Box<dyn Watch>;
+        let watch = if self.shared.held.is_closed() { Err(Error::Closed) } else { Ok(watch()) };
         Box::pin(std::future::ready(watch))
     }
 
     /// Ends the following, and closes the registry behind.
     fn close(&self) -> BoxFuture<'_, ()> {
-        self.shared.close();
-        let task = lock(&self.task).take();
+        self.shared.held.close();
+        let task = take(&self.task);
         Box::pin(async move {
             if let Some(task) = task
                 && let Err(error) = task.await
@@ -254,34 +224,28 @@ impl Backend for Mirror {
 
 impl View for Mirror {
     fn snapshot(&self) -> Snapshot {
-        self.shared.state().catalog.snapshot()
+        self.shared.held.snapshot()
     }
 
     /// As of its last change: renewals are not told.
     fn instance(&self, key: &Key) -> Option<Arc<Instance>> {
-        self.shared.state().catalog.get(key).cloned()
+        self.shared.held.lock().catalog.get(key).cloned()
     }
 
     fn changes_since(&self, revision: u64) -> Option<Vec<Change>> {
-        let state = self.shared.state();
-        Some(state.catalog.changes_since(revision)?.cloned().collect())
+        self.shared.held.changes_since(revision)
     }
 
     fn recent_changes(&self, wall: u64) -> (Snapshot, Option<Vec<Change>>) {
-        let state = self.shared.state();
-        let changes = state.catalog.changes_at_or_after(wall);
-        let changes = changes.map(|changes| changes.cloned().collect());
-        (state.catalog.snapshot(), changes)
+        self.shared.held.recent_changes(wall)
     }
 
     fn observe(&self, observer: Weak<dyn Observer>) {
-        let observers = &mut self.shared.state().observers;
-        observers.retain(|observer| observer.strong_count() > 0);
-        observers.push(observer);
+        self.shared.held.observe(observer);
     }
 
     fn copy(&self) -> Option<Copied> {
-        Some(match self.shared.state().contact {
+        Some(match self.shared.held.lock().contact {
             Contact::Never => Copied::Nothing,
             Contact::Now => Copied::Connected,
             Contact::Lost(since) => Copied::Stale(self.shared.clock.now().since(since)),
@@ -289,9 +253,9 @@ impl View for Mirror {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Every change is applied in one step that cannot stop half-way.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn take(task: &Mutex<Option<JoinHandle<()>>>) -> Option<JoinHandle<()>> {
+    // It is taken or not, and nothing between.
+    task.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 #[cfg(test)]

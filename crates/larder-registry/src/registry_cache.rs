@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use larder_cache::{
     Backoff, Cache, Clock, Error as CacheError, OutOfRange, Refresh, Reply, Request, Stats,
+    Upstream,
 };
 
 use crate::backend::{Backend, BoxFuture, Error, OverrideChange, Phase, Report, Watch};
@@ -62,7 +63,9 @@ pub struct Options {
     ///
     /// Defaults to: 10 s. Range: from 1 ms.
     pub timeout: Duration,
-    /// How long a service whose reads or watches fail is left alone.
+    /// How long a service whose reads or watches fail is left alone. While the backend is out of reach
+    /// one of all services is tried about once a second, however long it would rest, and when it comes
+    /// through the others follow within another second.
     ///
     /// Defaults to: 800 ms, doubling to 30 s, up to a quarter less, as Kubernetes' reflectors.
     pub backoff: Backoff,
@@ -130,8 +133,11 @@ impl RegistryCache {
     /// called in; outside of one it panics.
     pub fn new(backend: Arc<dyn Backend>, options: Options) -> Result<Self, OutOfRange> {
         let following = Following { backend: backend.clone() };
-        let services = Cache::watching(following, services_options(&options))?;
-        let names = Cache::new(Names { backend: backend.clone() }, names_options(options))?;
+        // One for both: what is known of the backend by its services is known of it by its names.
+        let upstream = Upstream::new(options.clock.clone().unwrap_or_else(Clock::running));
+        let services = Cache::watching(following, services_options(&options, upstream.clone()))?;
+        let names =
+            Cache::new(Names { backend: backend.clone() }, names_options(options, upstream))?;
         Ok(Self { services, names, backend })
     }
 
@@ -207,7 +213,7 @@ impl RegistryCache {
     }
 }
 
-fn services_options(options: &Options) -> larder_cache::Options {
+fn services_options(options: &Options, upstream: Upstream) -> larder_cache::Options {
     larder_cache::Options {
         capacity: u64::from(options.services),
         expected_entries: options.services as usize,
@@ -225,6 +231,7 @@ fn services_options(options: &Options) -> larder_cache::Options {
             ..larder_cache::Limits::default()
         },
         clock: options.clock.clone(),
+        upstream: Some(upstream),
         ..larder_cache::Options::default()
     }
 }
@@ -232,7 +239,7 @@ fn services_options(options: &Options) -> larder_cache::Options {
 /// For how long the list of names is fresh.
 const NAMES_TTL: Duration = Duration::from_secs(1);
 
-fn names_options(options: Options) -> larder_cache::Options {
+fn names_options(options: Options, upstream: Upstream) -> larder_cache::Options {
     larder_cache::Options {
         capacity: 1,
         expected_entries: 1,
@@ -243,6 +250,7 @@ fn names_options(options: Options) -> larder_cache::Options {
         idle: Duration::MAX,
         rate: None,
         clock: options.clock,
+        upstream: Some(upstream),
         ..larder_cache::Options::default()
     }
 }

@@ -37,6 +37,9 @@ pub trait Watch: Source {
     /// Follows `key`: tells `feed` every change after index `from`, or, without one, first everything
     /// that there is. The future is dropped when nobody is interested any more.
     ///
+    /// A stream that is open says so within the [time for a fetch](crate::Options::fetch_timeout), by
+    /// [`Feed::heard`] if there is nothing to tell; one that does not is given up, and opened again after
+    /// a back-off that is the stream's alone: whoever finds the value too old meanwhile has it fetched.
     /// An end has the stream opened again, from the last index that was told; an error, silence for the
     /// idle time-out, or an end within a second does so after the entry's back-off.
     fn watch(
@@ -129,6 +132,7 @@ const BRIEF: Duration = Duration::from_secs(1);
 /// How a stream lived.
 #[derive(Debug, Clone, Copy)]
 struct Life {
+    began_at: Time,
     spoke: bool,
     brief: bool,
 }
@@ -138,6 +142,8 @@ enum Ending<E> {
     Ended(Ended),
     Failed(E),
     Panicked,
+    /// It did not open in time.
+    Late,
     Faulty(StreamFault),
     Unwanted,
 }
@@ -158,8 +164,13 @@ pub(crate) fn follow<S: Watch>(
         let mut feed = Feed { engine: &engine, key: &key, heard: &heard, list: None, last };
         let ending = run(pilot, &mut feed, from, look).await;
         let brief = engine.clock.now().since(order.began_at) < BRIEF;
-        let life = Life { spoke: heard.spoke(), brief };
-        let order = Order { previous: feed.last.take(), began_at: heard.at(), ..order };
+        let life = Life { began_at: order.began_at, spoke: heard.spoke(), brief };
+        if life.spoke {
+            pilot.lates = 0;
+        }
+        let unanswered_since = (!life.spoke).then_some(order.began_at);
+        let order =
+            Order { previous: feed.last.take(), began_at: heard.at(), unanswered_since, ..order };
         (land(pilot, ending, life), order)
     })
 }
@@ -194,7 +205,9 @@ async fn run<S: Watch>(
                 alarms = heard.alarm.version();
                 pilot.set_counted(Counted::Connected);
             }
-            () = heard.silence(&engine) => return Ending::Faulty(StreamFault::Quiet),
+            () = heard.silence(&engine) => {
+                return if heard.spoke() { Ending::Faulty(StreamFault::Quiet) } else { Ending::Late };
+            }
         }
     }
 }
@@ -220,6 +233,10 @@ fn land<S: Watch>(
         Ending::Ended(Ended::Over) => fault(StreamFault::Brief),
         Ending::Faulty(what) => fault(what),
         Ending::Failed(error) => Some(Err(pilot.engine.failure(error))),
+        Ending::Late => {
+            pilot.note_late(life.began_at);
+            None
+        }
         Ending::Panicked => Some(Err((Error::Panicked, Blame::Entry))),
     }
 }
@@ -349,10 +366,17 @@ impl Heard {
         Time::from_millis(self.at_ms.load(Ordering::Relaxed))
     }
 
-    /// Ends when nothing has been heard for the idle time-out. Cancel-safe: it takes nothing.
+    /// Ends when nothing has been heard for the idle time-out, or nothing at all for the time that a
+    /// fetch may take. Cancel-safe: it takes nothing.
     async fn silence<S: Source>(&self, engine: &Engine<S>) {
         let Refresh::Watch { idle_timeout } = engine.options.refresh else { return };
         loop {
+            // Its first word raises the alarm, and this is asked anew.
+            let idle_timeout = if self.spoke() {
+                idle_timeout
+            } else {
+                idle_timeout.min(engine.options.fetch_timeout)
+            };
             let left = self.at().after(idle_timeout).since(engine.clock.now());
             if left.is_zero() {
                 return;

@@ -11,6 +11,7 @@ use crate::keep::Situation;
 use crate::slots::Slot;
 use crate::source::Source;
 use crate::trouble::Trouble;
+use crate::upstream::Condition;
 
 /// A key's value, where it is found.
 pub(super) struct Value<V> {
@@ -42,14 +43,14 @@ impl<S: Source> Pilot<S> {
         let engine = &*self.engine;
         let previous = value.previous.as_ref();
         let interested = slot.topic.is_interesting();
-        let recovered_at = engine.upstream.recovered_at();
+        let upstream = engine.upstream.condition();
         let absent_since = match trouble {
             Some(Trouble::Absent { since, .. }) => Some(*since),
             _ => None,
         };
         // After a failure the next fetch does not wait at the source: its answer is the sign of life.
         let failing = trouble.and_then(Trouble::failing);
-        let alive = !engine.upstream.is_down()
+        let alive = !upstream.is_down
             && failing.is_none_or(|failing| matches!(failing.error, Error::NoIndex));
         let confirmed_at = previous.map(|entry| entry.vouched_at(now)).or(absent_since);
         let salt = confirmed_at.map_or(0, Time::as_millis);
@@ -66,25 +67,22 @@ impl<S: Source> Pilot<S> {
             stored: value.stored.is_some(),
             landed_at: self.landed_at,
             relist_at: self.relist_at,
+            overdue: upstream.is_down && previous.is_some_and(|entry| entry.fresh_until() <= now),
+            reopen_at: self.reopens_at(upstream),
             rests_until: trouble
-                .map_or(Time::ZERO, |trouble| trouble.rests_until(recovered_at))
-                .max(self.turn_after_recovery(confirmed_at, recovered_at)),
+                .map_or(Time::ZERO, |trouble| trouble.rests_until(upstream))
+                .max(engine.turn_after_recovery(&self.key, confirmed_at)),
             paced_until: engine.paced_until(&self.key, previous, now),
             closed_until: engine.upstream.closed_until(now),
             dice: u16::try_from(engine.throw_dice(&self.key, salt) >> 48).unwrap_or(0),
         }
     }
 
-    /// When this key is asked for again after its upstream was down: all keys that had to wait for that
-    /// are spread over a second.
-    fn turn_after_recovery(&self, confirmed_at: Option<Time>, recovered_at: Option<Time>) -> Time {
-        match recovered_at {
-            Some(back) if confirmed_at.is_none_or(|confirmed_at| confirmed_at < back) => {
-                let dice = self.engine.throw_dice(&self.key, back.as_millis());
-                back.after(Duration::from_millis(dice % 1000))
-            }
-            _ => Time::ZERO,
-        }
+    /// When its stream may be opened again that did not open in time. While the upstream is down its turn
+    /// alone decides; and what was asked before it came back says nothing about it any more.
+    fn reopens_at(&self, upstream: Condition) -> Time {
+        let is_old_news = upstream.recovered_at.is_some_and(|back| self.late_since <= back);
+        if upstream.is_down || is_old_news { Time::ZERO } else { self.reopen_at }
     }
 
     /// While the upstream is down, one look a second is enough for all keepers together: the more there

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use operation::{Bounds, Operation, operation};
 use proptest::prelude::*;
-use reference::{Check, DOWN, Reference};
+use reference::{Check, DOWN, Found, Reference};
 use subject::{Happened, Subject};
 use support::{secs, settle};
 
@@ -31,8 +31,9 @@ async fn step(operation: Operation, model: &mut Reference, subject: &mut Subject
         Operation::Get(key, bounds) => get(key, bounds, model, subject).await?,
         Operation::AskAndLeave(key) => {
             let seen = subject.ask_and_leave(key);
-            let rested = seen.as_ref().is_none_or(|seen| seen.error() == Some(DOWN));
-            let way = model.ask(key, None, rested);
+            let refused = seen.as_ref().is_some_and(|seen| seen.error() == Some(DOWN));
+            let found = Found { began: seen.is_none(), refused };
+            let way = model.ask(key, Bounds::default(), found);
             if let Some(seen) = seen {
                 same(&seen, &model.got(key, Bounds::default(), way))?;
             } else if !matches!(way, reference::Way::Round(_)) {
@@ -95,13 +96,14 @@ async fn get(key: u32, bounds: Bounds, model: &mut Reference, subject: &Subject)
     let events = subject.events();
     let began =
         |event: &subject::Event| event.key == key && matches!(event.what, Happened::Began { .. });
-    let rested = events.iter().any(began) || seen.error() == Some(DOWN);
-    let way = model.ask(key, bounds.max_age, rested);
+    let found = Found { began: events.iter().any(began), refused: seen.error() == Some(DOWN) };
+    let way = model.ask(key, bounds, found);
+    let trace = format!("asked at {}: {found:?} {way:?}, then {events:?}", model.now);
     for event in events {
         model.happened(event)?;
     }
     model.now = subject.now();
-    same(&seen, &model.got(key, bounds, way))
+    same(&seen, &model.got(key, bounds, way)).map_err(|why| format!("{why}\n{trace}"))
 }
 
 /// Compares all that can be seen while nothing is on its way.

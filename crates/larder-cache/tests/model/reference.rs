@@ -63,11 +63,11 @@ pub(crate) struct Held {
 
 enum Trouble {
     Absent { since: u64 },
-    Failing { row: u32, at: u64, rest: Span, refused: bool, error: String },
+    Failing { row: u32, at: u64, rest: Span, refused: bool, upstreams: bool, error: String },
 }
 
 /// From when on something may happen, and from when on it must have.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Span {
     may: u64,
     must: u64,
@@ -85,7 +85,7 @@ struct Flight {
 struct Upstream {
     failures: u32,
     down_since: Option<u64>,
-    next_probe: u64,
+    next_probe: Span,
     /// When that was last put off.
     put_off_at: Option<u64>,
     recovered: Option<u64>,
@@ -106,7 +106,17 @@ struct Reader {
     latest: Option<u64>,
 }
 
+/// What became of a request, where only the cache's dice decide that.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    /// It had a fetch begin.
+    pub(crate) began: bool,
+    /// It was told that the upstream is down.
+    pub(crate) refused: bool,
+}
+
 /// Where a request goes.
+#[derive(Debug)]
 pub(crate) enum Way {
     Hit(Held),
     Refused(String),
@@ -138,25 +148,39 @@ impl Upstream {
         }
     }
 
-    fn failed(&mut self, now: u64) {
+    /// One that was asked before the upstream came back is old news.
+    fn failed(&mut self, asked: u64, now: u64) {
+        if self.recovered.is_some_and(|back| asked <= back) {
+            return;
+        }
         self.failures += 1;
-        if self.failures >= 3 {
-            self.down_since.get_or_insert(now);
+        if self.failures >= 3 && self.down_since.is_none() {
+            self.down_since = Some(now);
             self.put_off(now);
         }
     }
 
     fn put_off(&mut self, now: u64) {
-        (self.next_probe, self.put_off_at) = (now + 1_000, Some(now));
+        self.next_probe = Span { may: now + 750, must: now + 1_000 };
+        self.put_off_at = Some(now);
     }
 
+    fn is_down(&self) -> bool {
+        self.down_since.is_some()
+    }
+
+    /// Whether it is for sure.
     fn is_closed(&self, now: u64) -> bool {
-        self.down_since.is_some() && now < self.next_probe
+        self.is_down() && now < self.next_probe.may
     }
 
-    /// Whoever had to wait for it comes within a second.
+    fn may_be_closed(&self, now: u64) -> bool {
+        self.is_down() && now < self.next_probe.must
+    }
+
+    /// Whoever had to wait for it comes within three quarters of a second.
     fn crowd(&self) -> Option<Span> {
-        self.recovered.map(|back| Span { may: back, must: back + 999 })
+        self.recovered.map(|back| Span { may: back, must: back + 749 })
     }
 }
 
@@ -181,8 +205,9 @@ impl Trouble {
     fn rest(&self, upstream: &Upstream) -> Span {
         match self {
             Self::Absent { since } => Span::at(since + ABSENT_TTL),
+            Self::Failing { upstreams: true, .. } if upstream.is_down() => Span::at(0),
             Self::Failing { at, rest, .. } => match upstream.crowd() {
-                Some(crowd) if crowd.may > *at => rest.sooner_of(crowd),
+                Some(crowd) if crowd.may >= *at => rest.sooner_of(crowd),
                 _ => *rest,
             },
         }
@@ -244,14 +269,16 @@ impl Reference {
         Some(held.value)
     }
 
-    /// Where a request goes; `rested` settles whether a key that may be asked again was rested enough.
-    pub(crate) fn ask(&mut self, key: u32, max_age: Option<u64>, rested: bool) -> Way {
+    /// Where a request goes; `found` settles what lies within the cache's jitter.
+    pub(crate) fn ask(&mut self, key: u32, bounds: Bounds, found: Found) -> Way {
         self.over.clear();
+        let (max_age, rested) = (bounds.max_age, found.began || found.refused);
         if let Some(held) = self.fresh(key, max_age) {
             self.read(key);
             return Way::Hit(held);
         }
-        let (now, closed) = (self.now, self.upstream.is_closed(self.now));
+        let (now, may_be_closed) = (self.now, self.upstream.may_be_closed(self.now));
+        let closed = self.upstream.is_closed(now) || (may_be_closed && found.refused);
         let entry = &self.keys[key as usize];
         if let Some(trouble) = &entry.trouble {
             let rest = trouble.rest(&self.upstream);
@@ -265,6 +292,9 @@ impl Reference {
                 return Way::Refused(trouble.error());
             }
         }
+        if self.leaves_it_to_others(key, bounds, found) {
+            return Way::Refused(DOWN.to_owned());
+        }
         let entry = self.key(key);
         match &mut entry.flight {
             Some(flight) if !flight.outdated => {
@@ -275,6 +305,20 @@ impl Reference {
             _ => entry.asked = true,
         }
         Way::Round(entry.begun + 1)
+    }
+
+    /// Whether it makes do with what it has: while the upstream is down and the key is kept, and until
+    /// the key's turn after that.
+    fn leaves_it_to_others(&self, key: u32, bounds: Bounds, found: Found) -> bool {
+        let Some(held) = self.keys[key as usize].held else { return false };
+        if !matches!(self.endured(held, bounds), Seen::Hit { .. } | Seen::Stale { .. }) {
+            return false;
+        }
+        if self.upstream.is_down() {
+            return self.is_read(key);
+        }
+        let crowd = self.upstream.crowd().filter(|crowd| held.vouched < crowd.may);
+        found.refused && crowd.is_some_and(|crowd| self.now < crowd.must)
     }
 
     /// How a request ends that went this way, now.
@@ -303,14 +347,31 @@ impl Reference {
         let Some(held) = self.key(key).held.filter(|_| error != ABSENT) else {
             return Seen::Failed(error);
         };
-        let (value, age) = (held.value, self.now - held.vouched);
+        match self.endured(held, bounds) {
+            Seen::Stale { value, age, .. } => {
+                self.read(key);
+                Seen::Stale { value, age, error }
+            }
+            Seen::Failed(_) => Seen::Failed(error),
+            seen => {
+                self.read(key);
+                seen
+            }
+        }
+    }
+
+    /// What becomes of a failure, whichever it is.
+    fn endured(&self, held: Held, bounds: Bounds) -> Seen {
+        let (value, age, error) = (held.value, self.now - held.vouched, DOWN.to_owned());
         let fresh = bounds.max_age.map_or(TTL, |secs| TTL.min(secs * 1_000));
         let endured = bounds.stale_if_error.map_or(ENDURE, |secs| ENDURE.min(secs * 1_000));
         if age >= fresh + endured {
-            return Seen::Failed(error);
+            Seen::Failed(error)
+        } else if age < fresh {
+            Seen::Hit { value, age }
+        } else {
+            Seen::Stale { value, age, error }
         }
-        self.read(key);
-        if age < fresh { Seen::Hit { value, age } } else { Seen::Stale { value, age, error } }
     }
 }
 
@@ -452,7 +513,7 @@ impl Reference {
     }
 
     fn began(&mut self, key: u32, shown: Option<u64>, answer: What) -> Check {
-        let (now, due) = (self.now, self.due(key));
+        let (now, due, is_down) = (self.now, self.due(key), self.upstream.is_down());
         // Two fetches may end and begin again in one moment.
         let just_closed = self.upstream.put_off_at == Some(now);
         ensure!(just_closed || !self.upstream.is_closed(now), "the upstream is down");
@@ -461,7 +522,9 @@ impl Reference {
         ensure!(entry.asked || due.may <= now, "nobody wants this fetch before {}", due.may);
         let previous = entry.held.or(entry.board.held);
         ensure!(shown == previous.map(|held| held.value), "it should be shown {previous:?}");
-        if let Some(Trouble::Failing { rest, .. }) = &mut entry.trouble {
+        if let Some(Trouble::Failing { rest, upstreams, .. }) = &mut entry.trouble
+            && !(is_down && *upstreams)
+        {
             rest.must = rest.must.min(now);
         }
         let joined = std::mem::take(&mut entry.asked);
@@ -497,10 +560,10 @@ impl Reference {
         {
             due = due.later_of(crowd);
         }
-        if self.upstream.is_closed(self.now) {
+        if self.upstream.may_be_closed(self.now) {
             let just_closed = self.upstream.put_off_at == Some(self.now);
-            let may = if just_closed { 0 } else { self.upstream.next_probe };
-            due = due.later_of(Span { may, must: self.upstream.next_probe });
+            let Span { may, must } = self.upstream.next_probe;
+            due = due.later_of(Span { may: if just_closed { 0 } else { may }, must });
         }
         due
     }
@@ -540,7 +603,7 @@ impl Reference {
                     failure != What::Hang || now == flight.began + FETCH_TIMEOUT,
                     "a fetch that hangs ends with its time-out"
                 );
-                Err(self.failed(key, failure, current))
+                Err(self.failed(key, failure, flight.began, current))
             }
         };
         self.over.push((key, round, outcome.clone()));
@@ -581,7 +644,7 @@ impl Reference {
         }
     }
 
-    fn failed(&mut self, key: u32, failure: What, current: bool) -> String {
+    fn failed(&mut self, key: u32, failure: What, began: u64, current: bool) -> String {
         let (now, is_read) = (self.now, self.is_read(key));
         let error = match failure {
             What::Refuse => "refused",
@@ -592,24 +655,33 @@ impl Reference {
             _ => "failed",
         };
         match failure {
-            What::Unreachable | What::Hang => self.upstream.failed(now),
+            What::Unreachable | What::Hang => self.upstream.failed(began, now),
             What::Fail | What::Refuse => self.upstream.succeeded(now),
             _ => {}
         }
+        let back = self.upstream.recovered;
         let entry = self.key(key);
         let row = match &entry.trouble {
+            Some(Trouble::Failing { upstreams: true, at, .. }) if back >= Some(*at) => 1,
             Some(Trouble::Failing { row, .. }) => row + 1,
             _ => 1,
         };
         let refused = failure == What::Refuse;
+        let upstreams = matches!(failure, What::Unreachable | What::Hang);
         let wait = if refused { Span::at(CAP) } else { backoff(row) };
         let rest = Span { may: now + wait.may, must: now + wait.must };
         let error = error.to_owned();
         if current && is_read {
             entry.board.fail(&error);
         }
-        entry.trouble =
-            Some(Trouble::Failing { row, at: now, rest, refused, error: error.clone() });
+        entry.trouble = Some(Trouble::Failing {
+            row,
+            at: began,
+            rest,
+            refused,
+            upstreams,
+            error: error.clone(),
+        });
         error
     }
 

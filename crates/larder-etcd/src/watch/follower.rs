@@ -26,6 +26,9 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 /// times it is asked to speak.
 const LISTENS: u32 = 3;
 
+/// Over how long listings are spread after a compaction.
+const FORGOTTEN_SPREAD: Duration = Duration::from_millis(500);
+
 /// How often in a row a stream may end without a word before there is a new listing: whatever is wrong
 /// with that revision, going back to it does not mend it.
 const RESUMES_MAX: u32 = 3;
@@ -43,6 +46,10 @@ pub(super) struct Follower {
     stage: Stage,
     /// Failures in a row, which the next wait follows from.
     failures: u32,
+    /// How often in a row etcd had forgotten what came after a listing.
+    forgotten: u32,
+    /// What the next step waits for.
+    pause: Option<Pause>,
     dice: RandomState,
 }
 
@@ -76,6 +83,15 @@ struct Open {
     since: Time,
 }
 
+/// What comes before the next step.
+#[derive(Debug, Clone, Copy)]
+enum Pause {
+    /// A wait, whatever happens.
+    Wait(Duration),
+    /// etcd was out of reach at this time: a back-off, or the turn to find out whether it is back.
+    Retry(Time, Duration),
+}
+
 /// Why a step ends without events.
 enum End {
     /// Go on from where it was.
@@ -90,7 +106,16 @@ impl Follower {
     pub(super) fn new(store: Arc<Store>, service: Option<Name>) -> Self {
         let folder = service.as_ref().map(|name| keys::part(name.folded()).unwrap_or_default());
         let dice = RandomState::default();
-        Self { store, service, folder, stage: Stage::List, failures: 0, dice }
+        Self {
+            store,
+            service,
+            folder,
+            stage: Stage::List,
+            failures: 0,
+            forgotten: 0,
+            pause: None,
+            dice,
+        }
     }
 
     /// Takes one step.
@@ -107,14 +132,14 @@ impl Follower {
     }
 
     async fn list(&mut self) -> Result<Vec<Event>, Error> {
-        self.wait().await;
+        let asked_at = self.wait().await;
         match self.listing().await {
             Ok((known, events)) => {
                 self.stage = Stage::Resume(known);
                 // A listing alone is no health: the stream after it may fail again and again.
                 Ok(events)
             }
-            Err(error) => self.fail(error),
+            Err(error) => self.fail(error, asked_at),
         }
     }
 
@@ -139,14 +164,20 @@ impl Follower {
     }
 
     async fn resume(&mut self, mut known: Known) -> Result<Vec<Event>, Error> {
-        if !std::mem::take(&mut known.is_fresh) {
-            self.wait().await;
-        }
+        let asked_at = if std::mem::take(&mut known.is_fresh) {
+            self.store.clock.now()
+        } else {
+            self.wait().await
+        };
         let range = self.store.keys.all();
         let create = WatchCreateRequest {
             key: range.start,
             range_end: range.end,
-            start_revision: known.next,
+            // One that was told already, and is passed over. etcd 3.4.23 takes a watch that begins at the very
+            // revision which was compacted, and has lost the deletions of that one: what they deleted would
+            // stay for ever. Asked from the revision before, it says that it has forgotten. Its changelog has
+            // this mended in 3.5.16 and 3.5.18 (issues 18089 and 19179); not relied on.
+            start_revision: (known.next - 1).max(1),
             progress_notify: true,
         };
         let ask = WatchRequest { ask: Some(WatchAsk::Create(create)) };
@@ -160,7 +191,7 @@ impl Follower {
             Err(fault) => {
                 known.is_cut = true;
                 self.stage = Stage::Resume(known);
-                self.fail(fault.into())
+                self.fail(fault.into(), asked_at)
             }
         }
     }
@@ -170,7 +201,8 @@ impl Follower {
             Ok(answer) => self.take(&mut known, answer),
             Err(fault) => Err(End::Broken(fault.into())),
         };
-        if self.store.clock.now().since(open.since) >= HEALTHY_AFTER {
+        let now = self.store.clock.now();
+        if now.since(open.since) >= HEALTHY_AFTER {
             self.failures = 0;
         }
         match step {
@@ -184,14 +216,19 @@ impl Follower {
                 if known.mute <= RESUMES_MAX {
                     self.stage = Stage::Resume(known);
                 }
-                self.fail(error)
+                self.fail(error, now)
             }
-            Err(End::Lost(error)) => self.fail(error),
+            Err(End::Lost(error)) => self.fail(error, now),
             Err(End::Forgotten) => {
                 tracing::info!(revision = known.next, "etcd has forgotten: listing anew");
-                // After the shortest wait, so that a compaction is not followed by everybody's listing
-                // at once.
-                self.failures = self.failures.max(1);
+                // After a short wait, so that a compaction is not followed by everybody's listing at once;
+                // and after longer ones where compactions are faster than listings.
+                self.forgotten = self.forgotten.saturating_add(1);
+                let wait = match self.forgotten {
+                    1 => FORGOTTEN_SPREAD.mul_f64(f64::from(self.random()) / f64::from(u32::MAX)),
+                    again => self.store.options.backoff.wait(again, self.random()),
+                };
+                self.pause = Some(Pause::Wait(wait));
                 Ok(Vec::new())
             }
         }
@@ -212,11 +249,12 @@ impl Follower {
                 }
             }
         }
+        self.store.connection.distrust();
         Err(Fault::Late { phase: Phase::Watch, after: idle })
     }
 
     /// What an answer means.
-    fn take(&self, known: &mut Known, answer: WatchResponse) -> Result<Vec<Event>, End> {
+    fn take(&mut self, known: &mut Known, answer: WatchResponse) -> Result<Vec<Event>, End> {
         let header = answer.header.unwrap_or_default();
         if answer.canceled {
             return Err(self.cancelled(answer.compact_revision, answer.cancel_reason));
@@ -226,8 +264,11 @@ impl Follower {
             let reason = "it knows less than it once did, or is another etcd: listing anew";
             return Err(End::Lost(unavailable(reason.to_owned())));
         }
-        if !answer.created {
+        if answer.created {
+            self.store.upstream.note_success();
+        } else {
             known.mute = 0;
+            self.forgotten = 0;
         }
         let mut events = Vec::new();
         if answer.created && std::mem::take(&mut known.is_cut) {
@@ -289,16 +330,34 @@ impl Follower {
         Error::Full { limit: self.store.options.max_instances }
     }
 
-    fn fail(&mut self, error: Error) -> Result<Vec<Event>, Error> {
+    fn fail(&mut self, error: Error, asked_at: Time) -> Result<Vec<Event>, Error> {
         self.failures = self.failures.saturating_add(1);
+        // Whatever is forgotten next is not forgotten because listings take too long.
+        self.forgotten = 0;
+        let wait = self.store.options.backoff.wait(self.failures, self.random());
+        self.pause = Some(if matches!(error, Error::Unavailable { .. }) {
+            self.store.upstream.note_failure(asked_at);
+            Pause::Retry(self.store.clock.now(), wait)
+        } else {
+            Pause::Wait(wait)
+        });
         Err(error)
     }
 
-    async fn wait(&self) {
-        if self.failures > 0 {
-            let random = u32::try_from(self.dice.hash_one(self.failures) >> 32).unwrap_or(u32::MAX);
-            tokio::time::sleep(self.store.options.backoff.wait(self.failures, random)).await;
+    /// Waits for as long as there is reason to, and says when that was over.
+    async fn wait(&mut self) -> Time {
+        match self.pause {
+            None => {}
+            Some(Pause::Wait(wait)) => tokio::time::sleep(wait).await,
+            Some(Pause::Retry(failed_at, wait)) => self.store.upstream.retry(failed_at, wait).await,
         }
+        self.pause = None;
+        self.store.clock.now()
+    }
+
+    fn random(&self) -> u32 {
+        let bits = self.dice.hash_one((self.failures, self.forgotten));
+        u32::try_from(bits >> 32).unwrap_or(u32::MAX)
     }
 }
 

@@ -1,6 +1,7 @@
 //! A real etcd on loopback, for one test: with ports and a folder of its own, ended with the test.
 
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +53,7 @@ impl Server {
         let log = std::fs::File::create(self.folder.path().join("log")).expect("a log for etcd");
         let process = Command::new("etcd")
             .arg("--data-dir")
-            .arg(self.folder.path().join("data"))
+            .arg(self.data())
             .args(["--listen-client-urls", &url(self.client_port)])
             .args(["--advertise-client-urls", &url(self.client_port)])
             .args(["--listen-peer-urls", &url(self.peer_port)])
@@ -98,9 +99,14 @@ impl Server {
         assert!(done.success());
     }
 
+    /// Where it keeps what it knows.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// Throws away what the server knows; it must have been killed.
     pub(crate) fn forget(&self) {
-        std::fs::remove_dir_all(self.folder.path().join("data")).expect("it had data");
+        std::fs::remove_dir_all(self.data()).expect("it had data");
     }
 
     /// Runs etcd's own client, which must succeed.

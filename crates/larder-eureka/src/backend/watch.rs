@@ -3,12 +3,11 @@
 //! It keeps no queue of its own: it remembers the last revision that it told and reads on from the log.
 //! While rounds fail it tells so, once for each, and nothing else: what was known may be wrong by then.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use larder_registry::catalog::{Change, Snapshot};
 use larder_registry::model::{Action, Name};
-use larder_registry::{BoxFuture, Error, Event, Watch};
+use larder_registry::{BoxFuture, Error, Event, EventQueue, Watch};
 use tokio::sync::watch as progress;
 
 use super::shared::{Progress, Shared};
@@ -27,7 +26,7 @@ pub(super) struct EurekaWatch {
     failures: u64,
     /// Whether it told of one since it last told anything else.
     is_cut: bool,
-    ready: VecDeque<Event>,
+    ready: EventQueue,
 }
 
 impl EurekaWatch {
@@ -36,7 +35,7 @@ impl EurekaWatch {
         shared.watch_began();
         let failures = shared.state().failures;
         let ticket = shared.ask();
-        let (told, is_cut, ready) = (None, false, VecDeque::new());
+        let (told, is_cut, ready) = (None, false, EventQueue::default());
         Self { shared, progress, service, ticket, told, failures, is_cut, ready }
     }
 
@@ -48,7 +47,7 @@ impl EurekaWatch {
             if closed {
                 return None;
             }
-            if let Some(event) = self.ready.pop_front() {
+            if let Some(event) = self.ready.pop() {
                 return Some(Ok(event));
             }
             if let Some(error) = self.look() {
@@ -79,7 +78,7 @@ impl EurekaWatch {
             return None;
         };
         if std::mem::take(&mut self.is_cut) {
-            self.ready.push_back(Event::Resumed);
+            self.ready.push(Event::Resumed);
         }
         match state.catalog.changes_since(told) {
             None => self.list(&state.catalog.snapshot()),
@@ -87,8 +86,11 @@ impl EurekaWatch {
                 let service = self.service.as_ref();
                 let wanted =
                     |change: &&Change| service.is_none_or(|it| *it == change.instance.service);
-                self.ready.extend(changes.filter(wanted).map(event));
-                self.told = Some(state.catalog.snapshot().revision());
+                // A round is put in the catalog under one lock, and in between are states that no server was
+                // in. So all that there is to tell is one step, as of its end.
+                let revision = state.catalog.snapshot().revision();
+                self.ready.extend(changes.filter(wanted).map(|change| event(change, revision)));
+                self.told = Some(revision);
             }
         }
         None
@@ -97,7 +99,7 @@ impl EurekaWatch {
     fn list(&mut self, snapshot: &Snapshot) {
         self.is_cut = false;
         self.told = Some(snapshot.revision());
-        self.ready.push_back(Event::Init);
+        self.ready.push(Event::Init);
         match &self.service {
             None => self.ready.extend(snapshot.instances().cloned().map(Event::InitApply)),
             Some(name) => {
@@ -105,7 +107,7 @@ impl EurekaWatch {
                 self.ready.extend(instances.cloned().map(Event::InitApply));
             }
         }
-        self.ready.push_back(Event::InitDone { revision: snapshot.revision() });
+        self.ready.push(Event::InitDone { revision: snapshot.revision() });
     }
 }
 
@@ -119,11 +121,16 @@ impl Watch for EurekaWatch {
     fn next(&mut self) -> BoxFuture<'_, Option<Result<Event, Error>>> {
         Box::pin(self.next_event())
     }
+
+    /// What a round changed, and what changed before the consumer came for it, is one step.
+    fn is_amid_step(&self) -> bool {
+        self.ready.is_amid_step()
+    }
 }
 
-fn event(change: &Change) -> Event {
-    let Change { revision, action, instance, .. } = change.clone();
-    match action {
+fn event(change: &Change, revision: u64) -> Event {
+    let instance = change.instance.clone();
+    match change.action {
         Action::Added | Action::Modified => Event::Apply { revision, instance },
         Action::Deleted => Event::Delete { revision, instance },
     }

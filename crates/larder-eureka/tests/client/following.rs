@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use larder_cache::Clock;
 use larder_eureka::Options;
 use larder_eureka::response_cache::ReadOnlyTier;
 use larder_registry::model::{Instance, Key, Name, Status, Weights};
-use larder_registry::{Backend, Error, Event, OverrideChange};
+use larder_registry::{Backend, Error, Event, Guarded, OverrideChange, guard};
 
 use crate::support::{Server, connect, instance, listing, next, until};
 
@@ -26,6 +27,45 @@ async fn everything_is_fetched_once_and_then_what_changed() {
     assert!(matches!(&event, Event::Delete { instance, .. } if instance.id == "1"), "{event:?}");
     assert_eq!(server.gate.lists(), 1);
     assert!(server.gate.deltas() >= 2);
+    client.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_round_finds_is_one_step_under_guard_as_well() {
+    let server = Server::start().await;
+    for id in ["1", "2"] {
+        server.registry.register(instance("WEB", id)).await.expect("there is room");
+    }
+    // No round but those that are asked for.
+    let client = connect(Options { poll: Duration::from_secs(60), ..server.options() });
+    let guarded = Guarded::new(client.clone(), guard::Options::default(), Clock::running());
+    let watches = [client.watch(None).await, guarded.watch(None).await];
+    for watch in watches {
+        let mut watch = watch.expect("it can watch");
+        listing(&mut *watch).await;
+        assert!(!watch.is_amid_step(), "a listing says itself when it is complete");
+        server.registry.deregister(&Key::new("WEB", "1")).await.expect("it is there");
+        server.registry.register(instance("API", "3")).await.expect("there is room");
+        server.registry.register(instance("WEB", "1")).await.expect("there is room");
+        server.registry.deregister(&Key::new("WEB", "2")).await.expect("it is there");
+        client.services().await.expect("it answers");
+        let mut said = Vec::new();
+        loop {
+            match next(&mut *watch).await.expect("it is well") {
+                Event::Apply { instance, .. } => said.push(format!("+{}", instance.key())),
+                Event::Delete { instance, .. } => said.push(format!("-{}", instance.key())),
+                other => panic!("no change: {other:?}"),
+            }
+            if !watch.is_amid_step() {
+                break;
+            }
+        }
+        said.sort();
+        assert_eq!(said, ["+API/3", "-WEB/2"], "the other is as it was");
+        server.registry.deregister(&Key::new("API", "3")).await.expect("it is there");
+        server.registry.register(instance("WEB", "2")).await.expect("there is room");
+        client.services().await.expect("it answers");
+    }
     client.close().await;
 }
 

@@ -1,6 +1,5 @@
 //! A watch under guard: waits for the watch behind, for time to pass, and for an operator.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use larder_cache::Clock;
 use super::watchman::{Alarm, Passed, Watchman};
 use super::{Mode, Options, Shared};
 use crate::backend::{BoxFuture, Error, Watch};
-use crate::event::Event;
+use crate::event::{Event, EventQueue};
 
 pub(super) struct GuardedWatch {
     behind: Box<dyn Watch>,
@@ -21,7 +20,7 @@ pub(super) struct GuardedWatch {
     confirmed: u64,
     /// How many of those that are counted as held are this watch's.
     counted: usize,
-    ready: VecDeque<Event>,
+    ready: EventQueue,
 }
 
 impl GuardedWatch {
@@ -40,13 +39,17 @@ impl GuardedWatch {
             shared,
             confirmed,
             counted: 0,
-            ready: VecDeque::new(),
+            ready: EventQueue::default(),
         }
     }
 
     async fn next_event(&mut self) -> Option<Result<Event, Error>> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
+            // A step is taken to its end first: what the guard passes on of it stays together, and nobody
+            // waits for the rest of a step of which the guard holds the rest.
+            if !self.behind.is_amid_step()
+                && let Some(event) = self.ready.pop()
+            {
                 return Some(Ok(event));
             }
             let shared = self.shared.clone();
@@ -124,6 +127,10 @@ impl Drop for GuardedWatch {
 impl Watch for GuardedWatch {
     fn next(&mut self) -> BoxFuture<'_, Option<Result<Event, Error>>> {
         Box::pin(self.next_event())
+    }
+
+    fn is_amid_step(&self) -> bool {
+        self.ready.is_amid_step()
     }
 }
 

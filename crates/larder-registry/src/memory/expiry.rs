@@ -7,7 +7,8 @@ use std::time::Duration;
 use larder_cache::Time;
 use tokio::sync::watch::Receiver;
 
-use super::{Progress, Shared};
+use super::Shared;
+use crate::log_watch::Progress;
 use crate::registrar::{Cause, Expired};
 
 /// How many instances are changed under one lock, so that a mass expiry never makes a reader wait
@@ -16,7 +17,7 @@ const SLICE: usize = 256;
 
 /// Does what is due, until the registry is closed. Asleep while nothing is due.
 pub(super) async fn run(shared: Arc<Shared>) {
-    let mut progress = shared.progress.subscribe();
+    let mut progress = shared.held.subscribe();
     let mut looked = None;
     loop {
         let wait = expire(&shared, &mut looked);
@@ -39,21 +40,21 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Does one slice of what is due; returns how long to wait for the next, none for ever. `looked` is when it
 /// was last done, if it was to be done again within [`LOOK`].
 fn expire(shared: &Shared, looked: &mut Option<Time>) -> Option<Duration> {
-    let mut state = shared.state();
+    let mut registrar = shared.held.lock();
     let at = shared.moment();
     let gap = looked.map_or(Duration::ZERO, |looked| at.now.since(looked));
     if gap > PAUSE {
         tracing::warn!(?gap, "stood still: no lease ends until registrants could renew");
-        state.registrar.paused(gap, at);
+        registrar.paused(gap, at);
     }
-    let expired = state.registrar.expire(at, SLICE);
+    let expired = registrar.expire(at, SLICE);
     expired.iter().for_each(log);
     let changes: Vec<_> = expired.into_iter().map(|expired| expired.change).collect();
-    shared.tell(&state, &changes);
+    shared.tell(&registrar, &changes);
     // At least a millisecond, the clock's grain: a deadline within this one would spin.
     let grain = Duration::from_millis(1);
-    let wait = state.registrar.next_expiry(at.now).map(|next| next.since(at.now).max(grain));
-    *looked = state.registrar.minds_pauses().then_some(at.now);
+    let wait = registrar.next_expiry(at.now).map(|next| next.since(at.now).max(grain));
+    *looked = registrar.minds_pauses().then_some(at.now);
     if looked.is_some() { Some(wait.unwrap_or(LOOK).min(LOOK)) } else { wait }
 }
 

@@ -69,7 +69,10 @@ struct Recorder(Mutex<Vec<(u64, Action)>>);
 
 impl Observer for Recorder {
     fn changed(&self, changes: &[Change]) {
-        lock(&self.0).extend(changes.iter().map(|change| (change.revision, change.action)));
+        self.0
+            .lock()
+            .unwrap()
+            .extend(changes.iter().map(|change| (change.revision, change.action)));
     }
 }
 
@@ -82,11 +85,11 @@ async fn an_observer_hears_of_every_change_in_order_before_the_writer_is_answere
     let first = memory.snapshot().revision() + 1;
     let lease = Some(Lease { duration_secs: 5, ..Lease::default() });
     memory.register(Instance { lease, ..Instance::new("web", "1") }).await.expect("there is room");
-    assert_eq!(*lock(&recorder.0), [(first, Action::Added)]);
+    assert_eq!(*recorder.0.lock().unwrap(), [(first, Action::Added)]);
     memory.renew(&Key::new("web", "1"), None).await.expect("it is registered");
-    assert_eq!(lock(&recorder.0).len(), 1, "a renewal is no change");
+    assert_eq!(recorder.0.lock().unwrap().len(), 1, "a renewal is no change");
     tokio::time::sleep(Duration::from_secs(6)).await;
-    assert_eq!(*lock(&recorder.0), [(first, Action::Added), (first + 1, Action::Deleted)]);
+    assert_eq!(*recorder.0.lock().unwrap(), [(first, Action::Added), (first + 1, Action::Deleted)]);
     memory.close().await;
 }
 

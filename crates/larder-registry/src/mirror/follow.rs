@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder_cache::Backoff;
+use larder_cache::{Backoff, Upstream};
 
 use super::{Contact, Shared};
 use crate::backend::{Backend, Error, Watch};
@@ -13,7 +13,8 @@ use crate::catalog::{Change, Snapshot};
 use crate::event::Event;
 use crate::model::{Action, Instance, Key, Lease, Name};
 
-/// Between attempts to open the watch: 800 ms, doubling to 30 s, as Kubernetes' reflectors.
+/// Between attempts to open the watch: 800 ms, doubling to 30 s, as Kubernetes' reflectors. But the one
+/// watch of a mirror is also the probe of its upstream, whose turn comes up about once a second.
 const BACKOFF: Backoff =
     Backoff { free_failures: 0, base: Duration::from_millis(800), cap: Duration::from_secs(30) };
 
@@ -79,7 +80,8 @@ impl Heard {
 /// Follows until the mirror is closed.
 pub(super) async fn run(shared: Arc<Shared>, behind: Arc<dyn Backend>) {
     let mut failures = 0;
-    while !shared.is_closed() {
+    let upstream = Upstream::new(shared.clock.clone());
+    while !shared.held.is_closed() {
         // Cancel-safe: a watch that was not handed over is dropped.
         let opened = tokio::select! {
             biased;
@@ -101,18 +103,19 @@ pub(super) async fn run(shared: Arc<Shared>, behind: Arc<dyn Backend>) {
         }
         // Any bits will do to come back at another time than others.
         let dice = u32::try_from(shared.clock.wall() % 1000).unwrap_or(0).saturating_mul(4_294_967);
-        let pause = BACKOFF.wait(failures, dice);
+        let failed_at = shared.clock.now();
+        upstream.note_failure(failed_at);
         // Cancel-safe: both take nothing.
         tokio::select! {
             biased;
             () = closed(&shared) => return,
-            () = tokio::time::sleep(pause) => {}
+            () = upstream.retry(failed_at, BACKOFF.wait(failures, dice)) => {}
         }
     }
 }
 
 async fn closed(shared: &Shared) {
-    let mut progress = shared.progress.subscribe();
+    let mut progress = shared.held.subscribe();
     // An error means that the mirror itself is gone.
     let _ = progress.wait_for(|progress| progress.closed).await;
 }
@@ -120,6 +123,7 @@ async fn closed(shared: &Shared) {
 /// Follows one watch to its end.
 async fn follow(shared: &Shared, watch: &mut dyn Watch) {
     let mut heard = Heard::default();
+    let mut step = None;
     let mut replaced: Option<Replaced> = None;
     loop {
         // Cancel-safe: a dropped call of `next` loses no event, and a sleep that begins anew ends later.
@@ -142,24 +146,52 @@ async fn follow(shared: &Shared, watch: &mut dyn Watch) {
             }
             // An error ends nothing: the watch goes on by itself, where it broke off or anew.
             Some(Err(error)) => lose_contact(shared, &error),
-            Some(Ok(event)) => replaced = take(shared, &mut heard, event).or(replaced),
+            Some(Ok(event)) => {
+                let listed = take(shared, &mut heard, &mut step, event);
+                let ended = if watch.is_amid_step() { None } else { step.take() };
+                replaced = listed.or(ended.and_then(|made| made.show(shared))).or(replaced);
+            }
         }
     }
 }
 
 fn lose_contact(shared: &Shared, error: &Error) {
-    let mut state = shared.state();
+    let mut state = shared.held.lock();
     if state.contact == Contact::Now {
         state.contact = Contact::Lost(shared.clock.now());
         tracing::warn!(%error, "the registry behind is out of reach; what is known is served on");
     }
 }
 
+/// What the events of a step have made so far, which nobody sees before its end. The task is the only
+/// one that changes what is held.
+struct Made {
+    now: Snapshot,
+    changes: Vec<Change>,
+}
+
+impl Made {
+    fn begin(shared: &Shared) -> Self {
+        Self { now: shared.held.lock().catalog.aside(), changes: Vec::new() }
+    }
+
+    /// Puts it in place, and hands back what a step of many changes has replaced. What one change replaces is
+    /// small, and dropped here, out of the lock.
+    fn show(self, shared: &Shared) -> Option<Replaced> {
+        install(shared, self.now, &self.changes).filter(|_| self.changes.len() > 1)
+    }
+}
+
 /// Hands back what a listing has replaced.
-fn take(shared: &Shared, heard: &mut Heard, event: Event) -> Option<Replaced> {
+fn take(
+    shared: &Shared,
+    heard: &mut Heard,
+    step: &mut Option<Made>,
+    event: Event,
+) -> Option<Replaced> {
     match event {
         Event::Init => {
-            let held = shared.state().catalog.aside();
+            let held = shared.held.lock().catalog.aside();
             heard.aside = Some(Aside { held, listed: Vec::new() });
         }
         Event::InitApply(instance) => {
@@ -176,30 +208,33 @@ fn take(shared: &Shared, heard: &mut Heard, event: Event) -> Option<Replaced> {
             return install(shared, now, &changes);
         }
         Event::Resumed => {
-            let now = shared.state().catalog.aside();
+            let now = shared.held.lock().catalog.aside();
             drop(install(shared, now, &[]));
         }
         Event::Apply { revision, instance } if heard.is_news(&instance, revision) => {
-            change(shared, |now, wall| put(now, instance, wall));
+            change(shared, step, |now, wall| put(now, instance, wall));
         }
         Event::Delete { revision, instance } if heard.is_news(&instance, revision) => {
-            change(shared, |now, wall| remove(now, &instance.key(), wall));
+            change(shared, step, |now, wall| remove(now, &instance.key(), wall));
         }
         Event::Apply { .. } | Event::Delete { .. } => {}
     }
     None
 }
 
-fn change(shared: &Shared, apply: impl FnOnce(&mut Snapshot, u64) -> Option<Change>) {
-    let (mut now, wall) = (shared.state().catalog.aside(), shared.clock.wall());
-    let changes = apply(&mut now, wall);
-    drop(install(shared, now, changes.as_slice()));
+fn change(
+    shared: &Shared,
+    step: &mut Option<Made>,
+    apply: impl FnOnce(&mut Snapshot, u64) -> Option<Change>,
+) {
+    let made = step.get_or_insert_with(|| Made::begin(shared));
+    made.changes.extend(apply(&mut made.now, shared.clock.wall()));
 }
 
 /// Puts a new state in place, and tells everyone. Hands back the one before, out of the lock for which readers
 /// wait.
 fn install(shared: &Shared, now: Snapshot, changes: &[Change]) -> Option<Replaced> {
-    let mut state = shared.state();
+    let mut state = shared.held.lock();
     let regained = state.contact != Contact::Now;
     if changes.is_empty() && !regained {
         // Nothing that anybody waits for.
@@ -213,15 +248,8 @@ fn install(shared: &Shared, now: Snapshot, changes: &[Change]) -> Option<Replace
         );
     }
     state.contact = Contact::Now;
-    let revision = now.revision();
     let before = state.catalog.replace(now, changes);
-    if !changes.is_empty() {
-        // The lock is held, so that observers hear of changes in their order.
-        for observer in state.observers.iter().filter_map(std::sync::Weak::upgrade) {
-            observer.changed(changes);
-        }
-    }
-    shared.progress.send_modify(|progress| progress.revision = revision);
+    shared.held.tell(&state, changes);
     Some(before)
 }
 

@@ -1,6 +1,5 @@
 //! One service's changes, as a reader of the cache hears of them.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use super::error_of;
 use super::following::{Following, Shared};
 use crate::backend::{BoxFuture, Error, Watch};
 use crate::catalog::Service;
-use crate::event::Event;
+use crate::event::{Event, EventQueue};
 
 /// The stream of [`RegistryCache::subscribe`](super::RegistryCache::subscribe): the present state, then
 /// every change of it, deletions included, in their order.
@@ -23,19 +22,19 @@ pub struct ServiceEvents {
     subscription: Subscription<Following>,
     /// The state that was told; none before the first. No service is one without instances.
     told: Option<Shared>,
-    ready: VecDeque<Event>,
+    ready: EventQueue,
     /// Told after what is ready: it came beside that state.
     trouble: Option<Error>,
 }
 
 impl ServiceEvents {
     pub(super) fn new(subscription: Subscription<Following>) -> Self {
-        Self { subscription, told: None, ready: VecDeque::new(), trouble: None }
+        Self { subscription, told: None, ready: EventQueue::default(), trouble: None }
     }
 
     async fn next_event(&mut self) -> Option<Result<Event, Error>> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
+            if let Some(event) = self.ready.pop() {
                 return Some(Ok(event));
             }
             if let Some(error) = self.trouble.take() {
@@ -62,9 +61,9 @@ impl ServiceEvents {
     fn tell(&mut self, now: Shared) {
         match &self.told {
             None => {
-                self.ready.push_back(Event::Init);
+                self.ready.push(Event::Init);
                 self.ready.extend(now.instances().cloned().map(Event::InitApply));
-                self.ready.push_back(Event::InitDone { revision: now.revision() });
+                self.ready.push(Event::InitDone { revision: now.revision() });
             }
             Some(told) => {
                 // What made a service empty has no revision of its own here.
@@ -81,6 +80,10 @@ impl Watch for ServiceEvents {
     /// told when it answers again.
     fn next(&mut self) -> BoxFuture<'_, Option<Result<Event, Error>>> {
         Box::pin(self.next_event())
+    }
+
+    fn is_amid_step(&self) -> bool {
+        self.ready.is_amid_step()
     }
 }
 

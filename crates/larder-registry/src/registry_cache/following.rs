@@ -60,19 +60,28 @@ impl Watch for Following {
     ) -> Result<Ended, Error> {
         let mut watch = self.backend.watch(Some(name.clone())).await?;
         let mut follower = Follower::new(name.clone());
+        // What the events of one step have made so far: shown at the step's end.
+        let mut unsaid = None;
         while let Some(event) = watch.next().await {
             // The events of a listing are all ready at once: without this nobody else on the thread would run
             // until the last one.
             tokio::task::consume_budget().await;
             match follower.take(event?) {
                 // The half of a listing vouches for nothing yet: what is held goes on ageing.
-                Step::Nothing if follower.is_listing() => {}
-                Step::Nothing => feed.heard(),
-                Step::State(Some(service), revision) => {
+                Step::Nothing if follower.is_listing() => continue,
+                Step::Nothing => {}
+                Step::State(state, revision) => unsaid = Some((state, revision)),
+                Step::Disordered => return Ok(Ended::Over),
+            }
+            if watch.is_amid_step() {
+                continue;
+            }
+            match unsaid.take() {
+                None => feed.heard(),
+                Some((Some(service), revision)) => {
                     feed.tell(Change::Whole(Fresh::new(Arc::new(service)).index(revision)));
                 }
-                Step::State(None, _) => feed.tell(Change::Absent),
-                Step::Disordered => return Ok(Ended::Over),
+                Some((None, _)) => feed.tell(Change::Absent),
             }
         }
         Err(Error::Closed)

@@ -133,6 +133,11 @@ impl Faulty {
         self.set(|faults| faults.told.push(event));
     }
 
+    /// The same of several changes that were made in one step.
+    pub(crate) fn tell_step(&self, changes: impl IntoIterator<Item = Event>) {
+        self.set(|faults| faults.told.extend(changes));
+    }
+
     pub(crate) fn reads(&self) -> usize {
         self.calls.reads.load(Ordering::SeqCst)
     }
@@ -378,6 +383,17 @@ impl FaultyWatch {
 impl Watch for FaultyWatch {
     fn next(&mut self) -> BoxFuture<'_, Option<Result<Event, Error>>> {
         Box::pin(self.next_event())
+    }
+
+    fn is_amid_step(&self) -> bool {
+        let faults = self.faults.borrow();
+        let revision = |event: &Event| match event {
+            Event::Apply { revision, .. } | Event::Delete { revision, .. } => Some(*revision),
+            _ => None,
+        };
+        let last = self.told.checked_sub(1).and_then(|last| faults.told.get(last));
+        let next = faults.told.get(self.told);
+        last.zip(next).is_some_and(|(last, next)| revision(last) == revision(next))
     }
 }
 

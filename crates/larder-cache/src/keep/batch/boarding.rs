@@ -38,7 +38,12 @@ impl<S: FetchMany> Driver<S> {
         let Row { key, entry: queued, .. } = row;
         aftermath.settle_guarded(engine);
         if boards {
-            let order = Order { previous: entry, began_at: now, parked: false };
+            let order = Order {
+                previous: entry,
+                began_at: now,
+                parked: false,
+                unanswered_since: Some(now),
+            };
             return Some(Passenger { key, order: Some(order) });
         }
         engine.let_fall([entry, Some(queued)]);

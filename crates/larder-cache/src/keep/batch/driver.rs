@@ -19,6 +19,7 @@ use crate::pace::Bucket;
 use crate::standing::Turn;
 use crate::stats::Event;
 use crate::sync::{sleep, yield_now};
+use crate::upstream::spread;
 
 /// The most keys that are divided into batches at a time.
 const DIVIDED: usize = 10_000;
@@ -70,8 +71,8 @@ impl<S: FetchMany> Driver<S> {
 
     pub(crate) async fn run(mut self) {
         let (engine, desk) = (Arc::clone(&self.engine), Arc::clone(&self.desk));
-        let (tasks, back) = (&engine.tasks, engine.upstream.back());
-        let mut recoveries = back.version();
+        let (tasks, turned) = (&engine.tasks, engine.upstream.turned());
+        let mut turns = turned.version();
         while !tasks.is_closing() {
             let seen = desk.changed.version();
             let pause = match desk.phase() {
@@ -84,9 +85,11 @@ impl<S: FetchMany> Driver<S> {
                 Phase::Draining if desk.batches() > 0 => None,
                 Phase::Draining | Phase::Over => break,
                 Phase::Running => {
-                    if back.version() != recoveries {
-                        recoveries = back.version();
-                        self.hasten_failed();
+                    if turned.version() != turns {
+                        turns = turned.version();
+                        if !engine.upstream.is_down() {
+                            self.hasten_failed();
+                        }
                     }
                     self.settle_changes();
                     self.sweep_stale_rows();
@@ -102,7 +105,7 @@ impl<S: FetchMany> Driver<S> {
                 biased;
                 () = tasks.closing() => {}
                 () = desk.changed.past(seen) => {}
-                () = back.past(recoveries) => {}
+                () = turned.past(turns) => {}
                 () = sleep(pause.unwrap_or_default()), if pause.is_some() => {}
             }
             // A schedule that is always behind must not keep a thread to itself.
@@ -129,15 +132,14 @@ impl<S: FetchMany> Driver<S> {
         let (engine, now) = (&*self.engine, self.engine.clock.now());
         let failed = self.desk.schedule().take_failed();
         for key in failed {
-            let turn = engine.throw_dice(&key, now.as_millis()) % 1000;
+            let turn = spread(engine.throw_dice(&key, now.as_millis()));
             let shard = engine.slots.shard(&key);
             let entry = engine.store.peek(&key);
             if let Some(entry) = &entry
                 && let Turn::Queued(_) = entry.standing().turn()
                 && !(entry.standing().is_doomed() || entry.standing().is_terminal())
             {
-                let (row, at) =
-                    ((key, Entry::clone(entry)), now.after(Duration::from_millis(turn)));
+                let (row, at) = ((key, Entry::clone(entry)), now.after(turn));
                 let mut schedule = self.desk.schedule();
                 let ticket = schedule.queue(row, at);
                 // Of the two rows one does not count, be it that the entry has left this moment.
