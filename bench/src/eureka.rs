@@ -20,8 +20,7 @@ pub fn instance(number: usize) -> Instance {
     held.address.ip = Some(ip.clone());
     held.address.port = Some(Port { number: port, enabled: true });
     held.address.secure_port = Some(Port { number: 443, enabled: false });
-    held.data_center =
-        Some(Box::new(DataCenter { name: "MyOwn".to_owned(), metadata: None }));
+    held.data_center = Some(Box::new(DataCenter { name: "MyOwn".to_owned(), metadata: None }));
     held.lease = Some(Lease::default());
     let hex = |dice: &mut Dice| format!("{:016x}", dice.throw());
     held.metadata = [

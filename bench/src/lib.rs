@@ -4,9 +4,11 @@ pub mod chance;
 pub mod child;
 pub mod eureka;
 pub mod heap;
+pub mod http;
 pub mod instances;
 pub mod keys;
 pub mod measure;
+pub mod server;
 pub mod subjects;
 pub mod table;
 

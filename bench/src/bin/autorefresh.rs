@@ -117,11 +117,7 @@ fn syncs(items: u64, period: Duration, watch: Duration) -> [f64; 3] {
     let (busy, took) = (cpu_secs() - busy, from.elapsed());
     let synced = tracked.stats().unchanged - synced;
     assert!(synced > 0, "something is due within {watch:?}");
-    [
-        busy * 1e9 / synced as f64,
-        100.0 * busy / took.as_secs_f64(),
-        100.0 * busiest,
-    ]
+    [busy * 1e9 / synced as f64, 100.0 * busy / took.as_secs_f64(), 100.0 * busiest]
 }
 
 /// Heap bytes for each item, the item itself left out, and resident ones.

@@ -31,8 +31,7 @@ impl Server {
         let registry: Arc<dyn Registry> =
             Arc::new(Memory::start(memory::Options::default(), clock.clone()));
         let options = response_cache::Options { capacity: 1 << 30, ..Default::default() };
-        let responses =
-            ResponseCache::observing(&registry, options, clock).expect("valid options");
+        let responses = ResponseCache::observing(&registry, options, clock).expect("valid options");
         for number in 0..instances {
             registry.register(instance(number)).await.expect("there is room");
         }
@@ -100,7 +99,10 @@ async fn cost_of_a_change(instances: usize, table: &mut Table) -> (f64, f64) {
         format!("{:.2} %", changes.median() / whole.median() * 100.0),
     ]);
     let larger = (chunked as f64 / single as f64 - 1.0) * 100.0;
-    println!("{}", aim(&format!("{instances}: larger than one stream, %"), larger, larger <= 8.0, "≤ 8"));
+    println!(
+        "{}",
+        aim(&format!("{instances}: larger than one stream, %"), larger, larger <= 8.0, "≤ 8")
+    );
     (changes.median(), whole.median())
 }
 

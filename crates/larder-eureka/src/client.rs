@@ -10,6 +10,7 @@ pub(crate) mod carried;
 mod fault;
 mod options;
 pub mod reconcile;
+mod replication;
 pub(crate) mod rounds;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use calls::{Answer, Calls, Question, Repeat};
 pub(crate) use carried::unpack;
 pub use carried::{CARRIED, LEASE_SECS_MAX};
 pub(crate) use fault::Fault;
+pub(crate) use options::base;
 pub use options::{Credentials, Options, OptionsError};
 
 /// What stands for itself in a segment of a path.

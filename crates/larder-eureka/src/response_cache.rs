@@ -7,6 +7,7 @@
 //! Unlike Eureka's, both tiers are bounded, an unknown application is remembered for a moment only, and
 //! a payload that was encoded from a state before a change can never be stored after it.
 
+mod effort;
 mod encoder;
 mod invalidation;
 mod key;
@@ -20,11 +21,13 @@ use larder_cache::{Attempt, Cache, Clock, Error, Fetched, OutOfRange, Reply, Sou
 use larder_registry::catalog::Change;
 use larder_registry::{Observer, View};
 
+pub use effort::Effort;
 pub use encoder::Encoder;
 pub(crate) use key::media_type;
 pub use key::{Encoding, Entity, Key};
 
 use crate::payload::Payload;
+use effort::Efforts;
 
 /// What the read-only tier does about changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +68,7 @@ impl Default for Options {
 /// Encoded answers, kept until what they are made from changes. Bounded by [`Options::capacity`].
 #[derive(Debug)]
 pub struct ResponseCache {
+    efforts: Arc<Efforts>,
     read_write: Cache<Encoder>,
     read_only: Option<Cache<Tier>>,
     mode: ReadOnlyTier,
@@ -94,6 +98,7 @@ impl ResponseCache {
     ) -> Result<Arc<Self>, OutOfRange> {
         let view: Arc<dyn View> = registry.clone();
         let encoder = Encoder::new(view, clock.clone());
+        let efforts = encoder.efforts();
         let read_write = Cache::new(encoder, tier(&options, clock.clone()))?;
         let interval = match options.read_only_tier {
             ReadOnlyTier::Off => None,
@@ -106,7 +111,8 @@ impl ResponseCache {
                 Cache::new(source, tier(&options, clock))
             })
             .transpose()?;
-        let responses = Arc::new(Self { read_write, read_only, mode: options.read_only_tier });
+        let responses =
+            Arc::new(Self { efforts, read_write, read_only, mode: options.read_only_tier });
         let observer: Arc<dyn Observer> = responses.clone();
         registry.observe(Arc::downgrade(&observer));
         Ok(responses)
@@ -128,6 +134,11 @@ impl ResponseCache {
     /// What happened in the read-only tier, if there is one.
     pub fn read_only_stats(&self) -> Option<Stats> {
         self.read_only.as_ref().map(Cache::stats)
+    }
+
+    /// How much was encoded so far, by the kind of list.
+    pub fn efforts(&self) -> impl Iterator<Item = Effort> {
+        self.efforts.so_far().into_iter()
     }
 
     /// Ends every encoding, releases everyone who waits, and joins every task.

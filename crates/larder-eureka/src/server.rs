@@ -22,6 +22,7 @@ mod apps;
 mod body;
 mod instance;
 mod negotiation;
+pub mod operations;
 pub mod path;
 mod rate_limit;
 mod refusal;
@@ -38,10 +39,14 @@ use larder_cache::{Clock, Time};
 use larder_registry::model::Instance;
 use larder_registry::{Registry, View};
 
+use crate::replicate::news::News;
+use crate::replicate::{Gate, Peers};
 use crate::response_cache::{Entity, ResponseCache};
+use crate::server::operations::Operations;
 use crate::server::path::Route;
 use crate::server::rate_limit::RateLimiter;
 use crate::server::refusal::Refusal;
+use crate::wire::replication::Action;
 
 pub use rate_limit::RateLimits;
 
@@ -57,11 +62,14 @@ pub struct Eureka {
     started: Time,
     own: Instance,
     limiter: Option<Mutex<RateLimiter>>,
+    peers: Option<Arc<Peers>>,
+    gate: Option<Arc<Gate>>,
+    operations: Arc<Operations>,
 }
 
 /// Who asks for something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
+pub enum Origin {
     /// An instance, or an operator.
     Client,
     /// Another server, about one of its clients.
@@ -73,7 +81,38 @@ impl Eureka {
     pub fn new(registry: Arc<dyn Registry>, responses: Arc<ResponseCache>, clock: Clock) -> Self {
         let started = clock.now();
         let own = Instance { is_coordinator: true, ..Instance::new("LARDER", "larder") };
-        Self { registry, responses, clock, started, own, limiter: None }
+        let operations = Arc::default();
+        Self {
+            registry,
+            responses,
+            clock,
+            started,
+            own,
+            limiter: None,
+            peers: None,
+            gate: None,
+            operations,
+        }
+    }
+
+    /// Tells these of everything that a client does.
+    #[must_use]
+    pub fn with_peers(mut self, peers: Arc<Peers>) -> Self {
+        self.peers = Some(peers);
+        self
+    }
+
+    /// Lets lists be read only while this is open: else they are answered 403, without a body, as Netflix's
+    /// server does, whose clients keep what they have read before.
+    #[must_use]
+    pub fn behind(mut self, gate: Arc<Gate>) -> Self {
+        self.gate = Some(gate);
+        self
+    }
+
+    /// How often each operation was done so far, for clients and for peers.
+    pub fn operations(&self) -> Arc<Operations> {
+        self.operations.clone()
     }
 
     /// The server's own entry, as its status page shows it.
@@ -99,6 +138,20 @@ impl Eureka {
 
     fn view(&self) -> &dyn View {
         &*self.registry
+    }
+
+    /// Counts what was done, and tells the peers of it if a client brought it.
+    fn done(&self, action: Action, origin: Origin, news: impl FnOnce() -> News) {
+        self.operations.count(action, origin);
+        if origin == Origin::Client
+            && let Some(peers) = &self.peers
+        {
+            peers.tell(&news());
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.gate.as_ref().is_none_or(|gate| gate.is_open(self.clock.now()))
     }
 }
 
@@ -143,15 +196,17 @@ async fn route(eureka: &Eureka, request: Request) -> Result<Response, Refusal> {
         (Method::PUT, Route::Instance(app, id)) => {
             instance::heartbeat(eureka, &app, &id, request.uri(), headers).await
         }
-        (Method::DELETE, Route::Instance(app, id)) => instance::leave(eureka, &app, &id).await,
+        (Method::DELETE, Route::Instance(app, id)) => {
+            instance::leave(eureka, &app, &id, headers).await
+        }
         (Method::PUT, Route::Status(app, id)) => {
-            instance::set_status(eureka, &app, &id, request.uri()).await
+            instance::set_status(eureka, &app, &id, request.uri(), headers).await
         }
         (Method::DELETE, Route::Status(app, id)) => {
-            instance::lift_status(eureka, &app, &id, request.uri()).await
+            instance::lift_status(eureka, &app, &id, request.uri(), headers).await
         }
         (Method::PUT, Route::Metadata(app, id)) => {
-            instance::add_metadata(eureka, &app, &id, request.uri()).await
+            instance::add_metadata(eureka, &app, &id, request.uri(), headers).await
         }
         (Method::POST, Route::Batch) => {
             replication::batch(eureka, body::whole(request).await?).await

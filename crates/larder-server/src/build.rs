@@ -3,12 +3,15 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::{Router, middleware};
 use larder_cache::{Clock, Ticker};
+use larder_eureka::replicate::Peers;
 use larder_eureka::response_cache::{self, ResponseCache};
 use larder_eureka::server::Eureka;
 use larder_registry::Registry;
+use larder_registry::model::{Instance, Port};
 use prometheus_client::registry::Registry as Metrics;
 use tokio::task::JoinSet;
 
@@ -16,8 +19,13 @@ use crate::checks::{self, Checks};
 use crate::config::Config;
 use crate::listen::{self, Connections, Listener, Service};
 use crate::metrics::{self, Parts, Requests};
+use crate::peers::Measured;
 use crate::shutdown::Stop;
-use crate::{admin, api, guard, self_preservation, upstream};
+use crate::{admin, api, guard, peers, self_preservation, upstream};
+
+/// For how long connections wait at the start, in the system's queue, for a peer's registry to be copied. Two
+/// servers that start together wait for each other; then both serve.
+const SYNC_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Larder, listening: everything is wired, and nothing is served until [`run`](Self::run).
 #[derive(Debug)]
@@ -28,6 +36,7 @@ pub struct Server {
     registry: Arc<dyn Registry>,
     responses: Arc<ResponseCache>,
     checks: Arc<Checks>,
+    peers: Arc<Peers>,
     ticker: Ticker,
 }
 
@@ -46,6 +55,9 @@ pub enum BuildError {
     /// The registry behind cannot be used as it is configured.
     #[error("upstream.url: {0}")]
     Upstream(#[from] upstream::OpenError),
+    /// The other servers of the cluster cannot be told as it is configured.
+    #[error("eureka.peers: {0}")]
+    Peers(#[from] peers::PeersError),
     /// An option of a cache is out of its range.
     #[error(transparent)]
     Cache(#[from] larder_cache::OutOfRange),
@@ -92,11 +104,21 @@ impl Server {
         let api = api::router(registry.clone(), clock.clone(), stop.listener());
         let api = api.merge(upstream::confirmation(guard));
         let api = api.merge(self_preservation::router(registry.clone()));
+        let bound: Vec<SocketAddr> = listeners.iter().map(|bound| bound.address).collect();
+        let peers::Opened { peers, gate } = peers::open(&config, &bound, &registry, &clock)?;
         let eureka = Eureka::new(registry.clone(), responses.clone(), clock);
-        let router = router(&config, parts, api, eureka, &stop);
+        let mut eureka = eureka.with_peers(peers.clone()).behind(gate);
+        if let Some(address) = bound.first() {
+            eureka = eureka.described_by(own(*address));
+        }
+        if let Some(limits) = config.rate_limit.limits() {
+            eureka = eureka.limited_to(limits);
+        }
+        let replication = Measured { peers: peers.clone(), operations: eureka.operations() };
+        let router = router(&config, parts, replication, api, eureka, &stop);
         let limits = config.limits;
         let service = Service { router, limits, connections, stopping: stop.listener() };
-        Ok(Self { listeners, service, stop, registry, responses, checks, ticker })
+        Ok(Self { listeners, service, stop, registry, responses, checks, peers, ticker })
     }
 
     /// The addresses that it listens on, with the ports that the system chose.
@@ -107,6 +129,8 @@ impl Server {
     /// Serves until `until` is ready; then stops cleanly: no more connections, watches end, requests
     /// that have begun finish within the time for that, and every task is joined.
     pub async fn run(self, until: impl Future<Output = ()>) {
+        // Whoever reads after a restart is not to find an empty registry while a peer's is full.
+        self.peers.asked_once(SYNC_PATIENCE).await;
         let mut listening = JoinSet::new();
         for listener in self.listeners {
             tracing::info!(address = %listener.address, "listening");
@@ -118,11 +142,22 @@ impl Server {
         while listening.join_next().await.is_some() {}
         // First those who write: what they hold on to is closed after them.
         self.checks.close().await;
+        self.peers.close().await;
         self.responses.close().await;
         self.registry.close().await;
         self.ticker.stop().await;
         tracing::info!("stopped");
     }
+}
+
+/// This server, as Eureka's status page shows it.
+fn own(address: SocketAddr) -> Instance {
+    let (ip, port) = (address.ip().to_string(), address.port());
+    let mut own = Instance::new("LARDER", &format!("{ip}:larder:{port}"));
+    own.address.host = Some(ip.clone());
+    own.address.ip = Some(ip);
+    own.address.port = Some(Port { number: port, enabled: true });
+    own
 }
 
 async fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, BuildError> {
@@ -135,7 +170,14 @@ async fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, BuildError> {
 }
 
 /// Larder's own paths first; Eureka takes the rest.
-fn router(config: &Config, parts: Parts, api: Router, eureka: Eureka, stop: &Stop) -> Router {
+fn router(
+    config: &Config,
+    parts: Parts,
+    replication: Measured,
+    api: Router,
+    eureka: Eureka,
+    stop: &Stop,
+) -> Router {
     let requests = Requests::default();
     let mut measured = Metrics::default();
     let help = "Requests answered, by surface, method and status";
@@ -143,6 +185,7 @@ fn router(config: &Config, parts: Parts, api: Router, eureka: Eureka, stop: &Sto
     parts.checks.figures().register(&mut measured);
     let registry = parts.registry.clone();
     measured.register_collector(Box::new(parts));
+    measured.register_collector(Box::new(replication));
     let routes = admin::router(measured, stop.listener())
         .merge(api)
         .fallback_service(larder_eureka::server::router(Arc::new(eureka)));

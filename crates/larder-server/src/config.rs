@@ -7,6 +7,8 @@
 
 mod keys;
 mod layers;
+mod peers;
+mod rate_limit;
 mod upstream;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,6 +21,8 @@ use crate::checks::allow::Allow;
 
 pub use keys::KEYS;
 pub use layers::{Layers, Mistake, Mistakes};
+pub use peers::Peers;
+pub use rate_limit::RateLimit;
 pub use upstream::{Address, Guard, Secret, Upstream};
 
 /// What can be set, grouped as the crates are.
@@ -35,6 +39,10 @@ pub struct Config {
     pub upstream: Upstream,
     /// `[eureka]`
     pub eureka: Eureka,
+    /// `[eureka]`, what concerns its peers
+    pub peers: Peers,
+    /// `[eureka]`, what concerns how often lists are read
+    pub rate_limit: RateLimit,
     /// `[checks]`
     pub checks: Checks,
     /// `[log]`
@@ -151,6 +159,8 @@ impl Default for Config {
             },
             upstream: Upstream::default(),
             eureka: Eureka { read_only_tier: ReadOnlyTier::Push, cache_bytes: 256 << 20 },
+            peers: Peers::default(),
+            rate_limit: RateLimit::default(),
             checks: Checks { allow: Allow::default(), workers: 256, limit: 10_000 },
             log: Log { filter: "info".to_owned(), json: false },
         }

@@ -91,7 +91,8 @@ impl Collector for Parts {
             .into_iter()
             .filter_map(|(t, stats)| Some((t, stats?)))
             .collect();
-        encode_tiers(&mut encoder, &tiers)
+        encode_tiers(&mut encoder, &tiers)?;
+        self.encode_efforts(&mut encoder)
     }
 }
 
@@ -130,6 +131,26 @@ impl Parts {
         gauge(encoder, "larder_self_preservation_threshold", help, explained.threshold)?;
         let help = "Leases that ran out and have not ended";
         gauge(encoder, "larder_self_preservation_overdue", help, explained.overdue as u64)
+    }
+
+    /// How much was encoded, and how long that took.
+    fn encode_efforts(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let kind = prometheus_client::metrics::MetricType::Counter;
+        let help = "Lists encoded for the response cache, by kind";
+        let mut family =
+            encoder.encode_descriptor("larder_eureka_lists_encoded", help, None, kind)?;
+        for effort in self.responses.efforts() {
+            let count = ConstCounter::new(effort.count);
+            count.encode(family.encode_family(&[("list", effort.list)])?)?;
+        }
+        let help = "Time that encoding and compressing them took";
+        let name = "larder_eureka_lists_encoded_seconds";
+        let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+        for effort in self.responses.efforts() {
+            let took = ConstCounter::new(effort.took.as_secs_f64());
+            took.encode(family.encode_family(&[("list", effort.list)])?)?;
+        }
+        Ok(())
     }
 
     /// Of a registry behind, if there is one.

@@ -401,6 +401,8 @@ async fn leases_that_ran_out_are_held_on_to_and_explained_until_an_operator_conf
     );
     let (_, page) = server.call("GET", "/eureka/status", "").await;
     assert!(page.contains("1 leases that ran out wait for their turn"), "{page}");
+    let own = format!("<instanceId>127.0.0.1:larder:{}</instanceId>", server.address.port());
+    assert!(page.contains(&own), "{page}");
     let (status, body) = server.call("POST", "/larder/v1/self-preservation/confirm", "").await;
     assert_eq!((status, body.as_str()), (200, r#"{"confirmed":1}"#));
     server.until_measured("larder_self_preservation_overdue 0").await;

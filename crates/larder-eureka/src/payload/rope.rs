@@ -42,10 +42,21 @@ impl Rope {
         chunk_bytes: usize,
         instances: impl Iterator<Item = &'a Arc<Instance>>,
     ) -> Self {
-        let rope = Self::new(form, chunk_bytes);
-        let mut drafts = Vec::new();
-        rope.cut(instances.map(|held| Piece::written(form, held.clone())).collect(), &mut drafts);
-        rope.assembled(drafts)
+        let mut assembly = Assembly::new(form);
+        let (mut pieces, mut filled) = (Vec::new(), 0);
+        for held in instances {
+            let piece = Piece::written(form, held.clone());
+            if filled > 0 && filled + piece.text.len() > chunk_bytes {
+                assembly.push(Draft::Made(std::mem::take(&mut pieces)));
+                filled = 0;
+            }
+            filled += piece.text.len();
+            pieces.push(piece);
+        }
+        if !pieces.is_empty() {
+            assembly.push(Draft::Made(pieces));
+        }
+        Self { form, chunk_bytes, chunks: assembly.finish() }
     }
 
     /// The rope after these changes. Chunks that none of them touches are taken over as they are.
@@ -95,11 +106,13 @@ impl Rope {
         merged
     }
 
-    /// Cuts pieces into drafts of like size, none of them above the size of a chunk but for a piece
-    /// that is larger by itself.
+    /// Cuts pieces into drafts of like size. A chunk grows to one and a half times its size before it is
+    /// cut, so that the chunks of an old rope are no smaller on the whole than those of a new one, and
+    /// compress as well.
     fn cut(&self, pieces: Vec<Piece>, drafts: &mut Vec<Draft>) {
         let size = size_of(&pieces);
-        let count = size.div_ceil(self.chunk_bytes).max(1);
+        let fits = size <= self.chunk_bytes / 2 * 3;
+        let count = if fits { 1 } else { size.div_ceil(self.chunk_bytes) };
         let share = size.div_ceil(count);
         let mut draft = Vec::new();
         let mut filled = 0;
@@ -136,16 +149,11 @@ impl Rope {
     }
 
     fn assembled(&self, drafts: Vec<Draft>) -> Self {
-        let names: Vec<(Name, Name)> = drafts.iter().filter_map(Draft::names).collect();
-        let chunks = drafts.into_iter().enumerate().map(|(at, draft)| {
-            let (first, last) = &names[at];
-            let before = at.checked_sub(1).map(|before| &names[before].1);
-            let after = names.get(at + 1).map(|(first, _)| first);
-            let edges =
-                Edges { leads: at == 0, opens: before != Some(first), closes: after != Some(last) };
-            draft.into_chunk(self.form, edges)
-        });
-        Self { form: self.form, chunk_bytes: self.chunk_bytes, chunks: chunks.collect() }
+        let mut assembly = Assembly::new(self.form);
+        for draft in drafts {
+            assembly.push(draft);
+        }
+        Self { chunks: assembly.finish(), ..*self }
     }
 
     /// The whole list, with this version and this hash. As gzip, the chunks that nobody has deflated yet
@@ -193,6 +201,47 @@ fn size_of(pieces: &[Piece]) -> usize {
     pieces.iter().map(|piece| piece.text.len()).sum()
 }
 
+/// Makes chunks of drafts, each as soon as its neighbours are known: while a large list is written for the
+/// first time, no more than a chunk of it is held twice.
+struct Assembly {
+    form: Form,
+    chunks: Vec<Arc<Chunk>>,
+    /// Waits for the one that comes after it.
+    pending: Option<Draft>,
+    /// The last application of the chunk before it.
+    before: Option<Name>,
+}
+
+impl Assembly {
+    fn new(form: Form) -> Self {
+        Self { form, chunks: Vec::new(), pending: None, before: None }
+    }
+
+    fn push(&mut self, draft: Draft) {
+        let first = draft.ends().map(|(first, _)| first.service.clone());
+        self.make(first.as_ref());
+        self.pending = Some(draft);
+    }
+
+    fn finish(mut self) -> Vec<Arc<Chunk>> {
+        self.make(None);
+        self.chunks
+    }
+
+    /// `after` is the first application of what comes after the draft that waits.
+    fn make(&mut self, after: Option<&Name>) {
+        let Some(draft) = self.pending.take() else { return };
+        let Some((first, last)) = draft.ends() else { return };
+        let edges = Edges {
+            leads: self.chunks.is_empty(),
+            opens: self.before.as_ref() != Some(&first.service),
+            closes: after != Some(&last.service),
+        };
+        self.before = Some(last.service.clone());
+        self.chunks.push(draft.into_chunk(self.form, edges));
+    }
+}
+
 impl Draft {
     fn size(&self) -> usize {
         match self {
@@ -201,13 +250,15 @@ impl Draft {
         }
     }
 
-    /// The names of the first application and of the last one; none if there is nothing in it.
-    fn names(&self) -> Option<(Name, Name)> {
-        let (first, last) = match self {
-            Self::Kept(chunk) => (chunk.first()?, chunk.last()?),
-            Self::Made(pieces) => (&*pieces.first()?.instance, &*pieces.last()?.instance),
-        };
-        Some((first.service.clone(), last.service.clone()))
+    /// The first instance and the last one; none if there is nothing in it.
+    fn ends(&self) -> Option<(&Instance, &Instance)> {
+        match self {
+            Self::Kept(chunk) => chunk.first().zip(chunk.last()),
+            Self::Made(pieces) => pieces
+                .first()
+                .zip(pieces.last())
+                .map(|(first, last)| (&*first.instance, &*last.instance)),
+        }
     }
 
     fn into_pieces(self) -> Vec<Piece> {

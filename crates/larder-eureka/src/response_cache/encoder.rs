@@ -9,6 +9,7 @@ use larder_registry::View;
 use larder_registry::catalog::{Service, StatusCounts};
 use larder_registry::model::{Instance, Name};
 
+use super::effort::Efforts;
 use super::invalidation::names_in;
 use super::ropes::Ropes;
 use super::{Encoding, Entity, Key};
@@ -34,18 +35,30 @@ pub struct Encoder {
     registry: Arc<dyn View>,
     clock: Clock,
     ropes: Arc<Ropes>,
+    efforts: Arc<Efforts>,
 }
 
 impl Encoder {
     /// Encodes what `registry` holds.
     pub fn new(registry: Arc<dyn View>, clock: Clock) -> Self {
-        Self { registry, clock, ropes: Arc::default() }
+        Self { registry, clock, ropes: Arc::default(), efforts: Arc::default() }
+    }
+
+    pub(super) fn efforts(&self) -> Arc<Efforts> {
+        self.efforts.clone()
+    }
+
+    fn encode_counted(&self, key: &Key) -> Option<Payload> {
+        let began = self.clock.now();
+        let payload = self.encode(key);
+        self.efforts.spent(&key.entity, self.clock.now().since(began));
+        payload
     }
 
     fn encode(&self, key: &Key) -> Option<Payload> {
         Some(match &key.entity {
             Entity::Apps => {
-                let (now, rope) = self.ropes.apps(key.form, &*self.registry);
+                let (now, rope) = self.ropes.apps(key.form, &*self.registry, &self.clock);
                 // Never −1, which makes Java's client fetch everything each time.
                 rope.payload(key.encoding, 1, apps_hash(&now.counts()))
             }
@@ -114,7 +127,7 @@ impl Source for Encoder {
 
     async fn fetch(&self, key: &Key, _: Attempt<Payload>) -> Result<Fetched<Payload>, Infallible> {
         let (this, wanted) = (self.clone(), key.clone());
-        let encode = move || this.encode(&wanted);
+        let encode = move || this.encode_counted(&wanted);
         let payload = if self.registry.snapshot().len() <= LONG_LIST {
             encode()
         } else {

@@ -1,8 +1,9 @@
 //! The lists that grow with the registry, brought up to date by what changed since they were last read.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use larder_cache::Clock;
+use larder_cache::{Clock, Time};
 use larder_registry::View;
 use larder_registry::catalog::{Change, Snapshot};
 use larder_registry::model::Action;
@@ -21,25 +22,35 @@ const DELTA_CHUNK_BYTES: usize = 16 << 10;
 /// For how long a delta tells of a change: Eureka's `retentionTimeInMSInDeltaQueue`.
 const DELTA_RETENTION_MS: u64 = 180_000;
 
+/// A rope that nobody has read for so long is let go: one curious reader of a rare form costs memory for a
+/// while, not for ever.
+const IDLE: Duration = Duration::from_secs(600);
+
 /// One rope for each form, of everything and of what changed lately. A rope that nobody reads is not
 /// kept up to date.
 #[derive(Debug, Default)]
 pub(super) struct Ropes {
-    apps: [Mutex<Option<Apps>>; Form::ALL.len()],
-    deltas: [Mutex<Option<Delta>>; Form::ALL.len()],
+    apps: [Slot<Apps>; Form::ALL.len()],
+    deltas: [Slot<Delta>; Form::ALL.len()],
 }
+
+/// What is kept of one form, and when it was last read.
+type Slot<T> = Mutex<Option<(Time, T)>>;
 
 impl Ropes {
     /// All applications as they are now.
-    pub(super) fn apps(&self, form: Form, view: &dyn View) -> (Snapshot, Rope) {
+    pub(super) fn apps(&self, form: Form, view: &dyn View, clock: &Clock) -> (Snapshot, Rope) {
+        self.let_go(clock.now());
         let mut held = lock(&self.apps[place(form)]);
         // Under the lock: so the rope never goes back to an older snapshot.
         let now = view.snapshot();
         let apps = match held.take() {
-            Some(apps) => apps.followed(view, &now),
+            Some((_, apps)) => apps.followed(view, &now),
             None => Apps::of(form, &now),
         };
-        (now, held.insert(apps).rope.clone())
+        let rope = apps.rope.clone();
+        *held = Some((clock.now(), apps));
+        (now, rope)
     }
 
     /// What changed lately.
@@ -47,12 +58,26 @@ impl Ropes {
         let mut held = lock(&self.deltas[place(form)]);
         let since = clock.wall().saturating_sub(DELTA_RETENTION_MS);
         let now = view.snapshot();
-        let mut delta = held.take().unwrap_or_else(|| Delta::begun(form, view, since));
+        let held_before = held.take().map(|(_, delta)| delta);
+        let mut delta = held_before.unwrap_or_else(|| Delta::begun(form, view, since));
         delta.follow(view, &now, clock.wall());
         delta.expire(since);
         let told = delta.told();
-        *held = Some(delta);
+        *held = Some((clock.now(), delta));
         (now, told)
+    }
+
+    /// Of the lists of everything; a delta is small. One that is being read stays.
+    fn let_go(&self, now: Time) {
+        for slot in &self.apps {
+            let Ok(mut held) = slot.try_lock() else { continue };
+            held.take_if(|(read, _)| now.since(*read) > IDLE);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.apps.iter().filter(|slot| lock(slot).is_some()).count()
     }
 }
 
@@ -61,7 +86,7 @@ fn place(form: Form) -> usize {
 }
 
 /// A panic in between left nothing behind: what was held was taken out.
-fn lock<T>(held: &Mutex<Option<T>>) -> MutexGuard<'_, Option<T>> {
+fn lock<T>(held: &Slot<T>) -> MutexGuard<'_, Option<(Time, T)>> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -160,5 +185,30 @@ impl Delta {
     /// Nothing, if changes are missing: the hash makes clients fetch everything.
     fn told(&self) -> Rope {
         if self.window.has_gap() { self.rope.emptied() } else { self.rope.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_registry::model::Instance;
+    use larder_registry::{Backend, Memory, memory};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_rope_that_nobody_reads_is_let_go() {
+        let (clock, hands) = Clock::by_hand(1_700_000_000_000);
+        let memory = Memory::start(memory::Options::default(), clock.clone());
+        memory.register(Instance::new("web", "i")).await.expect("there is room");
+        let ropes = Ropes::default();
+        for form in Form::ALL {
+            ropes.apps(form, &memory, &clock);
+        }
+        assert_eq!(ropes.kept(), Form::ALL.len());
+        hands.advance(IDLE);
+        ropes.apps(Form::Json, &memory, &clock);
+        hands.advance(Duration::from_secs(1));
+        ropes.apps(Form::Json, &memory, &clock);
+        assert_eq!(ropes.kept(), 1);
     }
 }

@@ -16,6 +16,9 @@ pub(super) async fn list(
     version: ApiVersion,
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
+    if !eureka.is_open() {
+        return Err(Refusal::Shut);
+    }
     let form = negotiation::form(headers, version);
     let encoding = negotiation::encoding(headers);
     let key = Key { entity, form, encoding };

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::refusal::Refusal;
 use super::{Eureka, Origin, body, negotiation, replication};
+use crate::replicate::news::News;
 use crate::response_cache::media_type;
 use crate::wire::replication::{Action, Received};
 use crate::wire::{ApiVersion, Format, json, xml};
@@ -29,10 +30,12 @@ pub(super) async fn register(
     let mut instance = decode(eureka, app, &headers, &body)?;
     // Every registration over Eureka's API has a lease, whether it asks for one or not.
     instance.lease.get_or_insert_default();
-    match replication::origin(&headers) {
+    let origin = replication::origin(&headers);
+    let held = match origin {
         Origin::Client => eureka.registry.register(instance).await?,
         Origin::Peer => eureka.registry.adopt(instance).await?,
     };
+    eureka.done(Action::Register, origin, || News::registered(&held));
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -71,7 +74,8 @@ pub(super) async fn heartbeat(
     let parameters = Parameters::of(uri)?;
     let (key, dirty_at) = (Key::new(app, id), parameters.dirty_at()?);
     if replication::origin(headers) == Origin::Client {
-        eureka.registry.renew(&key, dirty_at).await.map_err(Refusal::Heartbeat)?;
+        let held = eureka.registry.renew(&key, dirty_at).await.map_err(Refusal::Heartbeat)?;
+        eureka.done(Action::Heartbeat, Origin::Client, || News::renewed(key, &held));
         return Ok(StatusCode::OK.into_response());
     }
     let answer = replication::heartbeat(eureka, parameters.heartbeat(key, dirty_at)).await;
@@ -82,8 +86,15 @@ pub(super) async fn heartbeat(
 }
 
 /// `DELETE apps/{app}/{id}`.
-pub(super) async fn leave(eureka: &Eureka, app: &str, id: &str) -> Result<Response, Refusal> {
-    eureka.registry.deregister(&Key::new(app, id)).await?;
+pub(super) async fn leave(
+    eureka: &Eureka,
+    app: &str,
+    id: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Refusal> {
+    let key = Key::new(app, id);
+    eureka.registry.deregister(&key).await?;
+    eureka.done(Action::Cancel, replication::origin(headers), || News::left(key));
     Ok(StatusCode::OK.into_response())
 }
 
@@ -93,6 +104,7 @@ pub(super) async fn set_status(
     app: &str,
     id: &str,
     uri: &Uri,
+    headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
     let parameters = Parameters::of(uri)?;
     let to = parameters.status()?.ok_or_else(|| {
@@ -100,7 +112,10 @@ pub(super) async fn set_status(
     })?;
     let dirty_at = parameters.dirty_at()?;
     let change = OverrideChange { to: Some(to), fallback: Status::Unknown, dirty_at };
-    eureka.registry.set_override(&Key::new(app, id), change).await?;
+    let key = Key::new(app, id);
+    let held = eureka.registry.set_override(&key, change).await?;
+    let origin = replication::origin(headers);
+    eureka.done(Action::StatusUpdate, origin, || News::overridden(key, to, &held));
     Ok(StatusCode::OK.into_response())
 }
 
@@ -110,11 +125,15 @@ pub(super) async fn lift_status(
     app: &str,
     id: &str,
     uri: &Uri,
+    headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
     let parameters = Parameters::of(uri)?;
     let fallback = parameters.status()?.unwrap_or(Status::Unknown);
     let change = OverrideChange { to: None, fallback, dirty_at: parameters.dirty_at()? };
-    eureka.registry.set_override(&Key::new(app, id), change).await?;
+    let key = Key::new(app, id);
+    let held = eureka.registry.set_override(&key, change).await?;
+    let origin = replication::origin(headers);
+    eureka.done(Action::DeleteStatusOverride, origin, || News::lifted(key, fallback, &held));
     Ok(StatusCode::OK.into_response())
 }
 
@@ -128,6 +147,7 @@ pub(super) async fn add_metadata(
     app: &str,
     id: &str,
     uri: &Uri,
+    headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
     let key = Key::new(app, id);
     let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
@@ -144,7 +164,9 @@ pub(super) async fn add_metadata(
             instance.metadata.insert(key, value);
         }
     }
-    eureka.registry.register(instance).await?;
+    let held = eureka.registry.register(instance).await?;
+    let origin = replication::origin(headers);
+    eureka.done(Action::Register, origin, || News::registered(&held));
     Ok(StatusCode::OK.into_response())
 }
 

@@ -26,6 +26,8 @@ pub(super) enum Refusal {
     Transfer(StatusCode, String),
     /// The list is empty: no such application.
     NoApp(String),
+    /// Lists may not be read yet: this server does not know what there is.
+    Shut,
     /// The registry said no.
     Registry(Error),
     /// The registry said no to a heartbeat: the status alone. Netflix's client takes any body for an
@@ -69,6 +71,7 @@ impl IntoResponse for Refusal {
             Self::MediaType(says) => text(StatusCode::UNSUPPORTED_MEDIA_TYPE, says),
             Self::Transfer(status, says) => text(status, says),
             Self::NoApp(says) => text(StatusCode::NOT_FOUND, says),
+            Self::Shut => StatusCode::FORBIDDEN.into_response(),
             Self::Registry(error) => text(status_of(&error), error.to_string()),
             Self::Heartbeat(error) => status_of(&error).into_response(),
             Self::Unavailable(says) => text(StatusCode::SERVICE_UNAVAILABLE, says),

@@ -37,22 +37,26 @@ pub(super) async fn batch(eureka: &Eureka, body: Bytes) -> Result<Response, Refu
 
 async fn one(eureka: &Eureka, item: Received) -> Answer {
     let done = match item.action {
-        Some(Action::Register) => register(eureka, item).await.map(|()| ok()),
         Some(Action::Heartbeat) => heartbeat(eureka, item).await,
-        Some(Action::Cancel) => eureka.registry.deregister(&item.key).await.map(|_| ok()),
-        Some(Action::StatusUpdate) => match item.status {
-            Some(to) => set_override(eureka, &item, Some(to)).await.map(|()| ok()),
-            None => Err(Error::Invalid("there is no status".to_owned())),
-        },
-        Some(Action::DeleteStatusOverride) => {
-            set_override(eureka, &item, None).await.map(|()| ok())
-        }
+        Some(action) => change(eureka, action, item).await,
         None => Err(Error::Invalid("there is no such action".to_owned())),
     };
     done.unwrap_or_else(|error| Answer {
         status: refusal::status_of(&error).as_u16(),
         instance: None,
     })
+}
+
+async fn change(eureka: &Eureka, action: Action, item: Received) -> Result<Answer, Error> {
+    match (action, item.status) {
+        (Action::Register, _) => register(eureka, item).await,
+        (Action::Cancel, _) => eureka.registry.deregister(&item.key).await.map(drop),
+        (Action::StatusUpdate, None) => Err(Error::Invalid("there is no status".to_owned())),
+        (Action::StatusUpdate, to) => set_override(eureka, &item, to).await,
+        (_, _) => set_override(eureka, &item, None).await,
+    }?;
+    eureka.operations.count(action, Origin::Peer);
+    Ok(ok())
 }
 
 const fn ok() -> Answer {
@@ -82,7 +86,11 @@ async fn set_override(eureka: &Eureka, item: &Received, to: Option<Status>) -> R
 /// Renews for a peer. If what is held here is newer the answer has it, for the peer to take. A peer whose
 /// instance is newer is told to send it; the override that it holds counts already.
 pub(super) async fn heartbeat(eureka: &Eureka, item: Received) -> Result<Answer, Error> {
-    match eureka.registry.renew(&item.key, item.dirty_at).await {
+    let renewed = eureka.registry.renew(&item.key, item.dirty_at).await;
+    if renewed.is_ok() {
+        eureka.operations.count(Action::Heartbeat, Origin::Peer);
+    }
+    match renewed {
         Ok(held) if item.dirty_at.is_some_and(|dirty_at| held.dirty_at > dirty_at) => {
             let instance = eureka.view().instance(&item.key).or(Some(held));
             Ok(Answer { status: StatusCode::CONFLICT.as_u16(), instance })

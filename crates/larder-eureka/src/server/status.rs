@@ -12,6 +12,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use super::{Eureka, negotiation};
+use crate::replicate::Contact;
 use crate::response_cache::media_type;
 use crate::wire::{ApiVersion, Format, json, xml};
 
@@ -23,6 +24,12 @@ struct Page {
 
 impl Page {
     fn of(eureka: &Eureka) -> Self {
+        let peers = eureka.peers.as_ref().map_or_else(Vec::new, |peers| peers.figures());
+        let listed = |wanted: &[Contact]| {
+            let of_these = peers.iter().filter(|peer| wanted.contains(&peer.contact));
+            of_these.flat_map(|peer| [peer.url.as_str(), ","]).collect::<String>()
+        };
+        let all = [Contact::Untried, Contact::Available, Contact::Unavailable];
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let uptime = eureka.clock.now().since(eureka.started);
         let mut general =
@@ -32,9 +39,9 @@ impl Page {
         Self {
             general,
             replicas: [
-                ("registered-replicas", String::new()),
-                ("available-replicas", String::new()),
-                ("unavailable-replicas", String::new()),
+                ("registered-replicas", listed(&all).trim_end_matches(',').to_owned()),
+                ("available-replicas", listed(&[Contact::Available])),
+                ("unavailable-replicas", listed(&[Contact::Unavailable])),
             ],
         }
     }

@@ -28,13 +28,18 @@ pub enum Action {
 }
 
 impl Action {
-    const ALL: [Self; 5] = [
+    /// All of them.
+    pub const ALL: [Self; 5] = [
         Self::Register,
         Self::Heartbeat,
         Self::Cancel,
         Self::StatusUpdate,
         Self::DeleteStatusOverride,
     ];
+
+    /// Those that change the instance. A heartbeat does not.
+    pub(crate) const CHANGES: [Self; 4] =
+        [Self::Register, Self::Cancel, Self::StatusUpdate, Self::DeleteStatusOverride];
 
     /// Netflix's name for it.
     pub const fn as_str(self) -> &'static str {
@@ -119,15 +124,31 @@ fn received(item: &Tree) -> Result<Received, DecodeError> {
 
 /// Writes a batch.
 pub fn encode_batch<'a>(items: impl IntoIterator<Item = &'a Sent>) -> Vec<u8> {
+    encode_within(items, usize::MAX).0
+}
+
+/// Writes a batch of as many items as make a body of up to `most` bytes, and one at least; says of how many.
+pub fn encode_within<'a>(
+    items: impl IntoIterator<Item = &'a Sent>,
+    most: usize,
+) -> (Vec<u8>, usize) {
+    const END: &[u8] = b"]}";
     let mut out = Vec::from(br#"{"replicationList":["#);
-    for (place, item) in items.into_iter().enumerate() {
-        if place > 0 {
+    let mut count = 0;
+    for item in items {
+        let before = out.len();
+        if count > 0 {
             out.push(b',');
         }
         write_item(&mut out, item);
+        if count > 0 && out.len().saturating_add(END.len()) > most {
+            out.truncate(before);
+            break;
+        }
+        count += 1;
     }
-    out.extend_from_slice(b"]}");
-    out
+    out.extend_from_slice(END);
+    (out, count)
 }
 
 fn write_item(out: &mut Vec<u8>, item: &Sent) {

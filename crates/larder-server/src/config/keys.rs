@@ -9,7 +9,7 @@ use std::time::Duration;
 use larder_eureka::response_cache::ReadOnlyTier;
 use larder_registry::lease::LeaseTime;
 
-use super::{Config, READ_ONLY_INTERVAL, Secret, upstream};
+use super::{Config, READ_ONLY_INTERVAL, Secret, peers, rate_limit, upstream};
 use crate::checks::allow::Allow;
 
 /// One setting: its dotted key, and what sets it from text, or says what was expected.
@@ -21,7 +21,7 @@ pub struct Key {
 }
 
 /// Every key. `eureka.read_only_secs` comes after the mode that it belongs to.
-pub const KEYS: [Key; 26] = [
+pub const KEYS: [Key; 43] = [
     Key { name: "listen", set: |config, text| put(&mut config.listen, addresses(text)) },
     Key {
         name: "limits.body_bytes",
@@ -104,6 +104,74 @@ pub const KEYS: [Key; 26] = [
         name: "eureka.cache_bytes",
         set: |config, text| put(&mut config.eureka.cache_bytes, number(text, 1 << 20..=1 << 40)),
     },
+    Key {
+        name: "eureka.peers",
+        set: |config, text| put(&mut config.peers.urls, peers::urls(text)),
+    },
+    Key {
+        name: "eureka.own_url",
+        set: |config, text| put(&mut config.peers.own_url, Ok(text.to_owned())),
+    },
+    Key {
+        name: "eureka.peer_user",
+        set: |config, text| put(&mut config.peers.user, Ok(text.to_owned())),
+    },
+    Key {
+        name: "eureka.peer_password",
+        set: |config, text| put(&mut config.peers.password, Ok(Secret(text.to_owned()))),
+    },
+    Key {
+        name: "eureka.peer_connect_ms",
+        set: |config, text| put(&mut config.peers.connect, millis(text, 10..=60_000)),
+    },
+    Key {
+        name: "eureka.peer_batch_ms",
+        set: |config, text| put(&mut config.peers.batch, millis(text, 100..=60_000)),
+    },
+    Key {
+        name: "eureka.peer_queue",
+        set: |config, text| put(&mut config.peers.queue, number(text, 250..=1_000_000)),
+    },
+    Key {
+        name: "eureka.sync_secs",
+        set: |config, text| put(&mut config.peers.list, secs(text, 1..=3_600)),
+    },
+    Key {
+        name: "eureka.sync_rounds",
+        set: |config, text| put(&mut config.peers.sync_rounds, number(text, 0..=1_000)),
+    },
+    Key {
+        name: "eureka.sync_wait_secs",
+        set: |config, text| put(&mut config.peers.sync_wait, secs(text, 1..=3_600)),
+    },
+    Key {
+        name: "eureka.gate_secs",
+        set: |config, text| put(&mut config.peers.gate, secs(text, 0..=3_600)),
+    },
+    Key {
+        name: "eureka.rate_limit",
+        set: |config, text| put(&mut config.rate_limit.is_on, is_on(text)),
+    },
+    Key {
+        name: "eureka.rate_limit_burst",
+        set: |config, text| put(&mut config.rate_limit.burst, number(text, 1..=1_000_000)),
+    },
+    Key {
+        name: "eureka.rate_limit_reads",
+        set: |config, text| put(&mut config.rate_limit.reads, number(text, 1..=1_000_000)),
+    },
+    Key {
+        name: "eureka.rate_limit_full_reads",
+        set: |config, text| put(&mut config.rate_limit.full_reads, number(text, 1..=1_000_000)),
+    },
+    Key {
+        name: "eureka.rate_limit_privileged",
+        set: |config, text| put(&mut config.rate_limit.privileged, Ok(rate_limit::names(text))),
+    },
+    Key {
+        name: "eureka.rate_limit_standard",
+        set: |config, text| put(&mut config.rate_limit.standard, is_on(text)),
+    },
     Key { name: "checks.allow", set: |config, text| put(&mut config.checks.allow, allow(text)) },
     Key {
         name: "checks.workers",
@@ -132,6 +200,10 @@ fn number<N: FromStr + PartialOrd + Display>(
 
 fn secs(text: &str, range: RangeInclusive<u64>) -> Result<Duration, String> {
     number(text, range).map(Duration::from_secs)
+}
+
+fn millis(text: &str, range: RangeInclusive<u64>) -> Result<Duration, String> {
+    number(text, range).map(Duration::from_millis)
 }
 
 /// Addresses with commas between them.

@@ -16,7 +16,7 @@ fn read(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
 }
 
 /// For every key, a text that is not its default.
-const OTHER: [(&str, &str); 26] = [
+const OTHER: [(&str, &str); 43] = [
     ("listen", "127.0.0.2:1"),
     ("limits.body_bytes", "2048"),
     ("limits.header_bytes", "16384"),
@@ -38,6 +38,23 @@ const OTHER: [(&str, &str); 26] = [
     ("eureka.read_only_tier", "timer"),
     ("eureka.read_only_secs", "11"),
     ("eureka.cache_bytes", "1048576"),
+    ("eureka.peers", "http://a:8761/eureka,http://b:8761/eureka"),
+    ("eureka.own_url", "http://a:8761/eureka"),
+    ("eureka.peer_user", "eureka"),
+    ("eureka.peer_password", "secret"),
+    ("eureka.peer_connect_ms", "500"),
+    ("eureka.peer_batch_ms", "2000"),
+    ("eureka.peer_queue", "500"),
+    ("eureka.sync_secs", "14"),
+    ("eureka.sync_rounds", "15"),
+    ("eureka.sync_wait_secs", "16"),
+    ("eureka.gate_secs", "17"),
+    ("eureka.rate_limit", "on"),
+    ("eureka.rate_limit_burst", "21"),
+    ("eureka.rate_limit_reads", "22"),
+    ("eureka.rate_limit_full_reads", "23"),
+    ("eureka.rate_limit_privileged", "mine"),
+    ("eureka.rate_limit_standard", "on"),
     ("checks.allow", "10.0.0.0/8,*.internal"),
     ("checks.workers", "12"),
     ("checks.limit", "13"),
@@ -165,4 +182,14 @@ fn an_empty_list_allows_nobody_and_a_wrong_pattern_is_told() {
 fn seconds_without_the_timer_are_a_mistake() {
     let told = read("[eureka]\nread_only_secs = 5", &[]).expect_err("there is no timer");
     assert!(told.contains("unless eureka.read_only_tier is timer"), "{told}");
+}
+
+#[test]
+fn peers_are_a_list_that_may_be_empty() {
+    let two = read("[eureka]\npeers = [\"http://a\", \"b:1\"]", &[]).expect("a list");
+    assert_eq!(two.peers.urls, ["http://a", "b:1"]);
+    let none = read("[eureka]\npeers = []", &[]).expect("an empty list");
+    assert_eq!(none.peers, Peers::default());
+    let told = read("", &[("LARDER_EUREKA_PEERS", "http://a,,b")]).expect_err("one has no name");
+    assert!(told.contains("expected URLs such as"), "{told}");
 }
