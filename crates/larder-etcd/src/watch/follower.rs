@@ -29,6 +29,11 @@ const LISTENS: u32 = 3;
 /// Over how long listings are spread after a compaction.
 const FORGOTTEN_SPREAD: Duration = Duration::from_millis(500);
 
+/// So many listings in a row may be forgotten before the next ones back off: then compactions are faster than
+/// listings. Two or three in a row say nothing yet. A watch begins one revision before the present one, so that
+/// etcd takes up to 100 ms to catch it up, in which a compaction ends it that would not end one that runs.
+const FORGOTTEN_FREE: u32 = 5;
+
 /// How often in a row a stream may end without a word before there is a new listing: whatever is wrong
 /// with that revision, going back to it does not mend it.
 const RESUMES_MAX: u32 = 3;
@@ -224,9 +229,11 @@ impl Follower {
                 // After a short wait, so that a compaction is not followed by everybody's listing at once;
                 // and after longer ones where compactions are faster than listings.
                 self.forgotten = self.forgotten.saturating_add(1);
-                let wait = match self.forgotten {
-                    1 => FORGOTTEN_SPREAD.mul_f64(f64::from(self.random()) / f64::from(u32::MAX)),
-                    again => self.store.options.backoff.wait(again, self.random()),
+                let wait = match self.forgotten.checked_sub(FORGOTTEN_FREE) {
+                    None | Some(0) => {
+                        FORGOTTEN_SPREAD.mul_f64(f64::from(self.random()) / f64::from(u32::MAX))
+                    }
+                    Some(again) => self.store.options.backoff.wait(again, self.random()),
                 };
                 self.pause = Some(Pause::Wait(wait));
                 Ok(Vec::new())

@@ -11,6 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::pace::Pace;
+
 /// What becomes of what is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Line {
@@ -30,30 +32,39 @@ pub(crate) enum Line {
 /// The line, and how often everything that stood was cut.
 type State = (Line, usize);
 
+/// When a connection was accepted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Accepted {
+    /// In milliseconds.
+    pub(crate) at: u64,
+    /// By the clock of [`Pace`].
+    pub(crate) fair: Duration,
+}
+
 /// The proxy.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     address: SocketAddr,
     state: watch::Sender<State>,
     clock: Clock,
-    /// When connections were accepted, in milliseconds.
-    accepted: Arc<Mutex<Vec<u64>>>,
+    accepted: Arc<Mutex<Vec<Accepted>>>,
     task: JoinHandle<()>,
 }
 
 impl Proxy {
     /// A proxy before `target`.
-    pub(crate) async fn start(target: String) -> Self {
+    pub(crate) async fn start(target: String, pace: Arc<Pace>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (state, clock) = (watch::Sender::new((Line::Passes, 0)), Clock::running());
-        let accepted = Arc::<Mutex<Vec<u64>>>::default();
+        let accepted = Arc::<Mutex<Vec<Accepted>>>::default();
         let (states, times, face) = (state.clone(), accepted.clone(), clock.clone());
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (client, _) = listener.accept().await.expect("the proxy can accept");
-                times.lock().expect("no test panics there").push(face.now().as_millis());
+                let accepted = Accepted { at: face.now().as_millis(), fair: pace.now() };
+                times.lock().expect("no test panics there").push(accepted);
                 // Before anything else: what is cut after this cuts this one, too.
                 let state = states.subscribe();
                 connections.spawn(carry(client, target.clone(), state));
@@ -82,9 +93,9 @@ impl Proxy {
     }
 
     /// When connections were accepted since then.
-    pub(crate) fn accepted_since(&self, then: u64) -> Vec<u64> {
+    pub(crate) fn accepted_since(&self, then: u64) -> Vec<Accepted> {
         let accepted = self.accepted.lock().expect("no test panics there");
-        accepted.iter().copied().filter(|at| *at >= then).collect()
+        accepted.iter().copied().filter(|accepted| accepted.at >= then).collect()
     }
 }
 

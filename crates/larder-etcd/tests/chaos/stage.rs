@@ -17,6 +17,7 @@ use larder_registry::model::Name;
 use larder_registry::{Backend, Guarded, Mirror, RegistryCache, View, guard, registry_cache};
 use tokio::task::JoinSet;
 
+use crate::pace::Pace;
 use crate::proxy::{Line, Proxy};
 use crate::support::{PATIENCE, Server, connect, instance};
 
@@ -24,7 +25,7 @@ pub(crate) const SERVICES: usize = 8;
 /// Of each service.
 pub(crate) const INSTANCES: usize = 5;
 const READERS: usize = 20;
-/// How soon everything must be as it is behind, once that can be reached again.
+/// How soon everything must be as it is behind, once that can be reached again, by the clock of [`Pace`].
 pub(crate) const CONVERGED: Duration = Duration::from_secs(2);
 
 /// The long form takes minutes: production's time-outs, and outages that outlast them.
@@ -35,7 +36,7 @@ pub(crate) fn is_long() -> bool {
 
 /// How long an outage lasts that outlasts every time-out.
 pub(crate) fn outage() -> Duration {
-    Duration::from_secs(if is_long() { 60 } else { 3 })
+    if is_long() { Duration::from_secs(60) } else { Duration::from_millis(2_500) }
 }
 
 /// What the long form runs with are the defaults.
@@ -65,7 +66,7 @@ pub(crate) fn call_timeout() -> Duration {
 
 /// How long a service that is gone, and that nobody subscribes to, is not asked for.
 pub(crate) fn absence() -> Duration {
-    registry_cache::Options::default().absent_ttl
+    if is_long() { registry_cache::Options::default().absent_ttl } else { Duration::from_secs(1) }
 }
 
 fn cache_options() -> registry_cache::Options {
@@ -76,7 +77,8 @@ fn cache_options() -> registry_cache::Options {
     // So that an outage outlasts the ttl.
     registry_cache::Options {
         ttl: Duration::from_secs(1),
-        timeout: Duration::from_secs(2),
+        timeout: Duration::from_millis(1_500),
+        absent_ttl: absence(),
         ..defaults
     }
 }
@@ -88,9 +90,37 @@ pub(crate) struct Stage {
     pub(crate) cache: RegistryCache,
     pub(crate) mirror: Arc<Mirror>,
     pub(crate) guard: Arc<Guarded>,
+    pub(crate) pace: Arc<Pace>,
     generation: u64,
     rules: Arc<Rules>,
     readers: JoinSet<()>,
+}
+
+/// How long something took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Took {
+    /// By the clock of [`Pace`].
+    pub(crate) fair: Duration,
+    /// By that on the wall.
+    pub(crate) wall: Duration,
+}
+
+/// Since when something takes long.
+struct Stopwatch {
+    clock: Clock,
+    pace: Arc<Pace>,
+    began: Duration,
+}
+
+impl Stopwatch {
+    fn start(pace: &Arc<Pace>) -> Self {
+        Self { clock: Clock::running(), pace: pace.clone(), began: pace.now() }
+    }
+
+    fn took(&self) -> Took {
+        let fair = self.pace.now().saturating_sub(self.began);
+        Took { fair, wall: self.clock.now().since(Time::ZERO) }
+    }
 }
 
 /// What readers go by, and what they tell.
@@ -125,8 +155,9 @@ impl Stage {
     pub(crate) async fn set(mode: guard::Mode) -> Self {
         let server = Server::start().await;
         write(&server, 1);
-        let cached = Proxy::start(server.endpoint()).await;
-        let mirrored = Proxy::start(server.endpoint()).await;
+        let pace = Arc::new(Pace::start(server.endpoint()));
+        let cached = Proxy::start(server.endpoint(), pace.clone()).await;
+        let mirrored = Proxy::start(server.endpoint(), pace.clone()).await;
         let cache = RegistryCache::new(connect(options(&cached)), cache_options());
         let cache = cache.expect("the options are right");
         let clock = Clock::running();
@@ -136,8 +167,18 @@ impl Stage {
         let mirror = Arc::new(Mirror::start(guard.clone(), 10_000, clock));
         let rules = Arc::<Rules>::default();
         let readers = JoinSet::new();
-        let mut stage =
-            Self { server, cached, mirrored, cache, mirror, guard, generation: 1, rules, readers };
+        let mut stage = Self {
+            server,
+            cached,
+            mirrored,
+            cache,
+            mirror,
+            guard,
+            pace,
+            generation: 1,
+            rules,
+            readers,
+        };
         assert!(stage.mirror.wait_until_ready(PATIENCE).await, "etcd is there");
         for service in 0..SERVICES {
             stage.cache.get(&name(service)).await.expect("etcd is there");
@@ -199,18 +240,19 @@ impl Stage {
     }
 
     /// Waits until there is nothing; says for how long.
-    pub(crate) async fn vanished(&mut self) -> Duration {
-        let clock = Clock::running();
+    pub(crate) async fn vanished(&mut self) -> Took {
+        let watch = Stopwatch::start(&self.pace);
         loop {
             let mut there = self.mirrored_services();
             for service in (0..SERVICES).map(name) {
                 let read = self.cache.get(&service).await;
                 there += usize::from(!matches!(read, Err(CacheError::Absent)));
             }
+            let took = watch.took();
             if there == 0 {
-                return clock.now().since(Time::ZERO);
+                return took;
             }
-            assert!(clock.now().as_millis() < 60_000, "{there} are still there");
+            assert!(took.wall < 3 * PATIENCE, "{there} are still there");
             self.pass(Duration::from_millis(5)).await;
         }
     }
@@ -227,18 +269,19 @@ impl Stage {
     }
 
     /// Waits until the cache and the mirror are as it is behind; says for how long.
-    pub(crate) async fn converged(&mut self) -> Duration {
-        let clock = Clock::running();
+    pub(crate) async fn converged(&mut self) -> Took {
+        let watch = Stopwatch::start(&self.pace);
+        let mut said = CONVERGED;
         loop {
-            let lag = self.lag().await;
+            let (lag, took) = (self.lag().await, watch.took());
             if lag.is_empty() {
-                return clock.now().since(Time::ZERO);
+                return took;
             }
-            let took = clock.now().as_millis();
-            if took > 1_500 && took % 100 < 6 {
-                eprintln!("{took} ms: {lag:?}");
+            if took.fair > said {
+                eprintln!("{took:?}: {lag:?}");
+                said += Duration::from_millis(200);
             }
-            assert!(clock.now().as_millis() < 60_000, "not even after a minute: {lag:?}");
+            assert!(took.wall < 3 * PATIENCE, "not even after a minute: {lag:?}");
             self.pass(Duration::from_millis(5)).await;
         }
     }
@@ -279,6 +322,7 @@ impl Stage {
             let accepted = proxy.accepted_since(since);
             let secs = usize::try_from((proxy.now() - since) / 1_000).expect("a short time");
             let most = (secs + 1) * 4 / 3 + burst;
+            let accepted: Vec<u64> = accepted.iter().map(|accepted| accepted.at).collect();
             assert!(
                 accepted.len() <= most,
                 "{} connections in {secs} s: {accepted:?}",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{Server, connect, instance, leased, listing, next, register, short};
+use larder_cache::{Clock, Time};
 use larder_etcd::Options;
 use larder_registry::model::{Key, Name};
 use larder_registry::{Backend, Error, Event, Phase};
@@ -55,6 +56,29 @@ async fn a_watch_lists_anew_when_its_revision_was_compacted() {
     assert_eq!(listing(&mut *watch).await, ["web/2", "web/3"]);
     register(&other, instance("web", "4")).await;
     assert_eq!(short(&next(&mut *watch).await), "+web/4");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_whose_listings_are_compacted_one_after_the_other_lists_again_soon() {
+    let server = Server::start().await;
+    // A back-off that would be noticed: twenty seconds in all.
+    let backoff = Options::default().backoff;
+    let backend = connect(Options { backoff, ..server.options() });
+    register(&backend, instance("orders", "1")).await;
+    let mut watch = backend.watch(None).await.expect("etcd is there");
+    listing(&mut *watch).await;
+    let asked = Clock::running();
+    for round in 0..5 {
+        // The stream is not open yet: that is the next step, and nobody has asked for it.
+        let mut moved = instance("orders", "1");
+        moved.address.ip = Some(format!("10.0.1.{round}"));
+        register(&backend, moved).await;
+        server.compact();
+        assert_eq!(listing(&mut *watch).await, ["orders/1"]);
+    }
+    let took = asked.now().since(Time::ZERO);
+    assert!(took < Duration::from_secs(8), "five times half a second at most: {took:?}");
+    backend.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
