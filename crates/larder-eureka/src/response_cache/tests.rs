@@ -69,6 +69,62 @@ async fn a_change_is_visible_at_once_in_every_list_that_it_belongs_to() {
     }
 }
 
+/// `testInvalidate`.
+#[tokio::test]
+async fn an_application_that_left_is_in_no_cached_answer() {
+    let bench = Bench::new(ReadOnlyTier::Push);
+    bench.register("web", "i").await;
+    for form in Form::ALL {
+        assert!(bench.ask(Entity::app("web"), form, Encoding::Gzip).await.is_some());
+    }
+    bench.registry.deregister(&Instance::new("web", "i").key()).await.expect("it is registered");
+    for form in Form::ALL {
+        for encoding in [Encoding::Identity, Encoding::Gzip] {
+            assert_eq!(bench.ask(Entity::app("web"), form, encoding).await, None);
+        }
+    }
+}
+
+/// Eureka forgets an answer only if the whole list of addresses was asked for, and in full.
+#[tokio::test]
+async fn every_element_of_the_old_and_the_new_addresses_is_answered_anew_in_every_form() {
+    let bench = Bench::new(ReadOnlyTier::Push);
+    let with = |plain: &str, secure: &str| {
+        let vips = Vips { plain: Some(plain.into()), secure: Some(secure.into()) };
+        Instance { vips, ..Instance::new("web", "i") }
+    };
+    let vip = |name: &str| Entity::Vip(name.into());
+    let secure = |name: &str| Entity::SecureVip(name.into());
+    let all = [vip("a"), vip("b"), vip("c"), secure("s"), secure("t")];
+    for (dirty_at, plain, with_secure, has) in
+        [(1, "a,b", "s", [1, 1, 0, 1, 0]), (2, "b,c", "t", [0, 1, 1, 0, 1])]
+    {
+        let instance = Instance { dirty_at, ..with(plain, with_secure) };
+        bench.registry.register(instance).await.expect("there is room");
+        for form in Form::ALL {
+            for (entity, has) in all.iter().zip(has) {
+                let list = bench.ask(entity.clone(), form, Encoding::Identity).await;
+                let list = String::from_utf8(list.expect("a list").to_vec()).expect("it is UTF-8");
+                assert_eq!(list.matches("hostName").count() > 0, has == 1, "{entity} {form:?}");
+            }
+        }
+    }
+}
+
+/// Eureka's `responseCacheAutoExpirationInSeconds`.
+#[tokio::test]
+async fn an_answer_that_nothing_changes_is_encoded_anew_after_three_minutes() {
+    let bench = Bench::new(ReadOnlyTier::Off);
+    bench.register("web", "i").await;
+    bench.text(Entity::Apps).await;
+    bench.hands.advance(Duration::from_secs(179));
+    bench.text(Entity::Apps).await;
+    assert_eq!(bench.encodings(), 1);
+    bench.hands.advance(Duration::from_secs(2));
+    bench.text(Entity::Apps).await;
+    assert_eq!(bench.encodings(), 2);
+}
+
 #[tokio::test]
 async fn a_renewal_and_a_change_elsewhere_leave_a_cached_answer_alone() {
     let bench = Bench::new(ReadOnlyTier::Push);

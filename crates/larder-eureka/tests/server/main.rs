@@ -1,5 +1,7 @@
 //! The routes, as clients see them: statuses, headers, bodies, and what bad input changes (nothing).
 
+mod checklist;
+mod expectations;
 mod operations;
 mod peers;
 
@@ -34,14 +36,18 @@ struct Server {
 
 impl Server {
     fn new() -> Self {
+        Self::built(100, |eureka| eureka)
+    }
+
+    fn built(max_instances: usize, change: impl FnOnce(Eureka) -> Eureka) -> Self {
         let (clock, _hands) = Clock::by_hand(1_700_000_000_000);
-        let options = memory::Options { max_instances: 100, ..memory::Options::default() };
+        let options = memory::Options { max_instances, ..memory::Options::default() };
         let registry: Arc<dyn Registry> = Arc::new(Memory::start(options, clock.clone()));
         let options = response_cache::Options::default();
         let responses =
             ResponseCache::observing(&registry, options, clock.clone()).expect("valid options");
         let eureka = Eureka::new(registry.clone(), responses, clock);
-        Self { registry, router: server::router(Arc::new(eureka)) }
+        Self { registry, router: server::router(Arc::new(change(eureka))) }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

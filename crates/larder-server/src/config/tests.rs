@@ -166,3 +166,10 @@ fn seconds_without_the_timer_are_a_mistake() {
     let told = read("[eureka]\nread_only_secs = 5", &[]).expect_err("there is no timer");
     assert!(told.contains("unless eureka.read_only_tier is timer"), "{told}");
 }
+
+/// Eureka's clients drop idle connections after 30 s (Spring's) or 45 s (Netflix's); a server that closes
+/// them earlier makes their next call fail.
+#[test]
+fn a_connection_is_kept_for_longer_than_eurekas_clients_keep_it() {
+    assert!(Config::default().limits.idle > Duration::from_secs(60));
+}
