@@ -1,6 +1,6 @@
 //! Bodies that cost what changed.
 //!
-//! A list of all applications is a [`Rope`] of chunks, each of them a run of instances with its text and,
+//! A list of all applications is a `Rope` of chunks, each of them a run of instances with its text and,
 //! once somebody asked for it, that text deflated. A change writes one instance and one chunk anew, and
 //! deflates one; all other chunks are shared with the lists before. A [`Payload`] is the pieces of one
 //! answer in order: nobody copies them together, neither to keep nor to send them.

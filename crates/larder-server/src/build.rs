@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::listen::{self, Connections, Listener, Service};
 use crate::metrics::{self, Parts, Requests};
 use crate::shutdown::Stop;
-use crate::{admin, api, guard, self_preservation, upstream};
+use crate::{admin, api, guard, regions, self_preservation, upstream};
 
 /// Larder, listening: everything is wired, and nothing is served until [`run`](Self::run).
 #[derive(Debug)]
@@ -46,6 +46,9 @@ pub enum BuildError {
     /// The registry behind cannot be used as it is configured.
     #[error("upstream.url: {0}")]
     Upstream(#[from] upstream::OpenError),
+    /// The regions cannot be followed as they are configured.
+    #[error("eureka.regions: {0}")]
+    Regions(#[from] larder_eureka::regions::RegionsError),
     /// An option of a cache is out of its range.
     #[error(transparent)]
     Cache(#[from] larder_cache::OutOfRange),
@@ -76,7 +79,8 @@ impl Server {
             capacity: config.eureka.cache_bytes,
             ..response_cache::Options::default()
         };
-        let responses = ResponseCache::observing(&registry, options, clock.clone())?;
+        let shown = regions::open(&config, &clock)?;
+        let responses = ResponseCache::with_regions(&registry, shown, options, clock.clone())?;
         let connections = Connections::new(config.limits.connections);
         let stop = Stop::new();
         let (probed, probing) = (registry.clone(), config.checks.clone());
@@ -118,6 +122,9 @@ impl Server {
         while listening.join_next().await.is_some() {}
         // First those who write: what they hold on to is closed after them.
         self.checks.close().await;
+        if let Some(regions) = self.responses.regions() {
+            regions.close().await;
+        }
         self.responses.close().await;
         self.registry.close().await;
         self.ticker.stop().await;
@@ -142,6 +149,7 @@ fn router(config: &Config, parts: Parts, api: Router, eureka: Eureka, stop: &Sto
     measured.register("larder_http_requests", help, requests.clone());
     parts.checks.figures().register(&mut measured);
     let registry = parts.registry.clone();
+    measured.register_collector(Box::new(regions::Measured(parts.responses.clone())));
     measured.register_collector(Box::new(parts));
     let routes = admin::router(measured, stop.listener())
         .merge(api)

@@ -7,6 +7,7 @@
 
 mod keys;
 mod layers;
+mod regions;
 mod upstream;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,6 +20,8 @@ use crate::checks::allow::Allow;
 
 pub use keys::KEYS;
 pub use layers::{Layers, Mistake, Mistakes};
+pub(crate) use regions::ANY;
+pub use regions::{Region, Regions};
 pub use upstream::{Address, Guard, Secret, Upstream};
 
 /// What can be set, grouped as the crates are.
@@ -33,6 +36,8 @@ pub struct Config {
     pub registry: Registry,
     /// `[upstream]`
     pub upstream: Upstream,
+    /// `[eureka]`, what concerns other regions
+    pub regions: Regions,
     /// `[eureka]`
     pub eureka: Eureka,
     /// `[checks]`
@@ -150,6 +155,7 @@ impl Default for Config {
                 self_preservation_at_least: 10,
             },
             upstream: Upstream::default(),
+            regions: Regions::default(),
             eureka: Eureka { read_only_tier: ReadOnlyTier::Push, cache_bytes: 256 << 20 },
             checks: Checks { allow: Allow::default(), workers: 256, limit: 10_000 },
             log: Log { filter: "info".to_owned(), json: false },

@@ -12,6 +12,7 @@ mod guard;
 mod listen;
 pub mod logs;
 mod metrics;
+mod regions;
 mod self_preservation;
 mod shutdown;
 mod upstream;

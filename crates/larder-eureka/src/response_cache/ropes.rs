@@ -19,7 +19,7 @@ const CHUNK_BYTES: usize = 128 << 10;
 const DELTA_CHUNK_BYTES: usize = 16 << 10;
 
 /// For how long a delta tells of a change: Eureka's `retentionTimeInMSInDeltaQueue`.
-const DELTA_RETENTION_MS: u64 = 180_000;
+pub(super) const DELTA_RETENTION_MS: u64 = 180_000;
 
 /// One rope for each form, of everything and of what changed lately. A rope that nobody reads is not
 /// kept up to date.

@@ -8,6 +8,8 @@ use larder_registry::{Memory, Registry, memory};
 use super::*;
 use bytes::Bytes;
 
+use crate::regions::RegionSet;
+
 use crate::wire::Form;
 
 struct Bench {
@@ -34,7 +36,7 @@ impl Bench {
     }
 
     async fn ask(&self, entity: Entity, form: Form, encoding: Encoding) -> Option<Bytes> {
-        let key = Key { entity, form, encoding };
+        let key = Key { entity, form, encoding, regions: RegionSet::LOCAL };
         Some(self.responses.get(&key).await.expect("the encoder is well")?.to_bytes())
     }
 
@@ -255,7 +257,8 @@ async fn one_payload_may_fill_most_of_a_tier() {
         let instance = Instance::new("web", &id.to_string());
         registry.register(instance).await.expect("there is room");
     }
-    let key = Key { entity: Entity::Apps, form: Form::Json, encoding: Encoding::Identity };
+    let regions = RegionSet::LOCAL;
+    let key = Key { entity: Entity::Apps, form: Form::Json, encoding: Encoding::Identity, regions };
     for _ in 0..3 {
         let payload = responses.get(&key).await.expect("the encoder is well").expect("a list");
         assert!(payload.len() > 600_000, "{} bytes", payload.len());

@@ -16,7 +16,7 @@ fn read(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
 }
 
 /// For every key, a text that is not its default.
-const OTHER: [(&str, &str); 26] = [
+const OTHER: [(&str, &str); 29] = [
     ("listen", "127.0.0.2:1"),
     ("limits.body_bytes", "2048"),
     ("limits.header_bytes", "16384"),
@@ -35,6 +35,9 @@ const OTHER: [(&str, &str); 26] = [
     ("upstream.user", "larder"),
     ("upstream.password", "secret"),
     ("upstream.guard", "on"),
+    ("eureka.regions", "east=http://a:8761/eureka,east=b,west=c:1"),
+    ("eureka.region_apps", "*=orders"),
+    ("eureka.region_fallback", "off"),
     ("eureka.read_only_tier", "timer"),
     ("eureka.read_only_secs", "11"),
     ("eureka.cache_bytes", "1048576"),
