@@ -103,7 +103,8 @@ fn a_batch_of_a_peer_is_read_and_written_as_netflix_writes_it() {
             status: item.status,
             instance: item
                 .instance
-                .map(|sent| Arc::new(sent.into_instance("APP1", 0).expect("it is complete"))),
+                .map(|sent| sent.expect("it can be read").into_instance("APP1", 0))
+                .map(|sent| Arc::new(sent.expect("it is complete"))),
             key: item.key,
         })
         .collect();
