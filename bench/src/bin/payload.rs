@@ -16,6 +16,7 @@ use larder_bench::table::{Table, aim};
 use larder_bench::{child, heap};
 use larder_cache::Clock;
 use larder_eureka::payload::Payload;
+use larder_eureka::regions::RegionSet;
 use larder_eureka::response_cache::{self, Encoding, Entity, Key, ResponseCache};
 use larder_eureka::wire::{Application, Applications, Form};
 use larder_registry::{Memory, Registry, memory};
@@ -39,7 +40,7 @@ impl Server {
     }
 
     async fn read(&self, entity: Entity, form: Form, encoding: Encoding) -> Payload {
-        let key = Key { entity, form, encoding };
+        let key = Key { entity, form, encoding, regions: RegionSet::LOCAL };
         let read = self.responses.get(&key).await;
         read.expect("the encoder is well").expect("there is a list")
     }

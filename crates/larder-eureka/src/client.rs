@@ -9,6 +9,7 @@ mod calls;
 pub(crate) mod carried;
 mod fault;
 mod options;
+pub(crate) mod pursuit;
 pub mod reconcile;
 mod replication;
 pub(crate) mod rounds;
@@ -27,6 +28,13 @@ pub use carried::{CARRIED, LEASE_SECS_MAX};
 pub(crate) use fault::Fault;
 pub(crate) use options::base;
 pub use options::{Credentials, Options, OptionsError};
+
+/// How a client of ours names itself.
+const LARDER: &str = concat!("Larder/", env!("CARGO_PKG_VERSION"));
+
+/// How one that follows a region does: with the word by which Netflix's servers name theirs,
+/// `Java-EurekaClient-RemoteRegion/v2.0.5`.
+const LARDER_OF_REGION: &str = concat!("Larder-RemoteRegion/", env!("CARGO_PKG_VERSION"));
 
 /// What stands for itself in a segment of a path.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -49,7 +57,13 @@ pub(crate) struct Heard {
 impl Client {
     /// Asks nobody yet.
     pub(crate) fn new(options: &Options) -> Result<Self, OptionsError> {
-        Ok(Self { calls: Calls::new(options)? })
+        Ok(Self { calls: Calls::new(options, LARDER)? })
+    }
+
+    /// Asks servers for what is registered with them, and not for what they themselves copy from others: so
+    /// that what is copied in a circle does not live for ever. Larder's servers heed that.
+    pub(crate) fn of_region(options: &Options) -> Result<Self, OptionsError> {
+        Ok(Self { calls: Calls::new(options, LARDER_OF_REGION)? })
     }
 
     /// Ends every call that is under way, and refuses further ones.

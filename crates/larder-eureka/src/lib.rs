@@ -87,6 +87,7 @@ mod backend;
 pub mod client;
 pub mod delta;
 pub mod payload;
+pub mod regions;
 pub mod replicate;
 pub mod response_cache;
 pub mod server;

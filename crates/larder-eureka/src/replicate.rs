@@ -65,7 +65,8 @@ impl Peers {
         let mut peers = Vec::new();
         let mut lists = Vec::new();
         for url in urls {
-            lists.push((url.clone(), Client::new(&options.of_list(&url))?));
+            // As a region: a peer that shows other regions tells what is registered with it alone.
+            lists.push((url.clone(), Client::of_region(&options.of_list(&url))?));
             let courier = Box::new(Client::new(&options.of_batches(&url))?);
             let queue = options.queue_len.max(1);
             peers.push(Arc::new(Peer::new(url, courier, queue, registry.clone(), clock.clone())));

@@ -7,6 +7,7 @@
 //! Unlike Eureka's, both tiers are bounded, an unknown application is remembered for a moment only, and
 //! a payload that was encoded from a state before a change can never be stored after it.
 
+mod asked;
 mod effort;
 mod encoder;
 mod invalidation;
@@ -27,6 +28,8 @@ pub(crate) use key::media_type;
 pub use key::{Encoding, Entity, Key};
 
 use crate::payload::Payload;
+use crate::regions::{self, RegionSet, Regions};
+use asked::Asked;
 use effort::Efforts;
 
 /// What the read-only tier does about changes.
@@ -72,6 +75,8 @@ pub struct ResponseCache {
     read_write: Cache<Encoder>,
     read_only: Option<Cache<Tier>>,
     mode: ReadOnlyTier,
+    regions: Option<Arc<Regions>>,
+    asked: Asked,
 }
 
 /// An answer could not be had: the encoder is overloaded, took too long, or is closed. Retry later.
@@ -96,8 +101,19 @@ impl ResponseCache {
         options: Options,
         clock: Clock,
     ) -> Result<Arc<Self>, OutOfRange> {
+        Self::with_regions(registry, None, options, clock)
+    }
+
+    /// A cache of what is encoded from `registry` and, where they are asked for or shown unasked, from
+    /// `regions`; the changes of all of them are observed from now on.
+    pub fn with_regions(
+        registry: &Arc<dyn larder_registry::Registry>,
+        regions: Option<Arc<Regions>>,
+        options: Options,
+        clock: Clock,
+    ) -> Result<Arc<Self>, OutOfRange> {
         let view: Arc<dyn View> = registry.clone();
-        let encoder = Encoder::new(view, clock.clone());
+        let encoder = Encoder::new(view, regions.clone(), clock.clone());
         let efforts = encoder.efforts();
         let read_write = Cache::new(encoder, tier(&options, clock.clone()))?;
         let interval = match options.read_only_tier {
@@ -111,15 +127,31 @@ impl ResponseCache {
                 Cache::new(source, tier(&options, clock))
             })
             .transpose()?;
-        let responses =
-            Arc::new(Self { efforts, read_write, read_only, mode: options.read_only_tier });
+        let (mode, asked) = (options.read_only_tier, Asked::default());
+        let responses = Arc::new(Self { efforts, read_write, read_only, mode, regions, asked });
         let observer: Arc<dyn Observer> = responses.clone();
         registry.observe(Arc::downgrade(&observer));
+        if let Some(regions) = &responses.regions {
+            let observer: Arc<dyn regions::Observer> = responses.clone();
+            regions.observe(Arc::downgrade(&observer));
+        }
         Ok(responses)
+    }
+
+    /// The regions that answers may be of, if there are any.
+    pub fn regions(&self) -> Option<&Arc<Regions>> {
+        self.regions.as_ref()
     }
 
     /// The answer for `key`; none if there is nothing of this name.
     pub async fn get(&self, key: &Key) -> Result<Option<Payload>, Unavailable> {
+        let is_asked = key.entity.is_of_any_regions() && !key.regions.is_local();
+        let _reading = is_asked.then(|| {
+            self.asked.enter(key.regions, |set| {
+                self.forget(&Entity::Apps, set);
+                self.forget(&Entity::Delta, set);
+            })
+        });
         match &self.read_only {
             Some(read_only) => answer(read_only.get(key).await),
             None => answer(self.read_write.get(key).await),
@@ -150,19 +182,50 @@ impl ResponseCache {
     }
 }
 
-impl Observer for ResponseCache {
-    fn changed(&self, changes: &[Change]) {
+impl ResponseCache {
+    /// Forgets every answer about `entity` and these regions.
+    fn forget(&self, entity: &Entity, regions: RegionSet) {
         let push = self.read_only.as_ref().filter(|_| self.mode == ReadOnlyTier::Push);
-        for entity in invalidation::stale_after(changes) {
-            for key in Key::every(&entity) {
-                // In this order: a load of the read-only tier that begins in between finds the
-                // read-write tier invalidated already.
-                self.read_write.invalidate(&key);
-                if let Some(read_only) = push {
-                    read_only.invalidate(&key);
-                }
+        for key in Key::every(entity, regions) {
+            // In this order: a load of the read-only tier that begins in between finds the read-write
+            // tier invalidated already.
+            self.read_write.invalidate(&key);
+            if let Some(read_only) = push {
+                read_only.invalidate(&key);
             }
         }
+    }
+
+    /// Forgets what these changes make wrong, in every set of regions that `concerns` picks.
+    fn forget_after(&self, changes: &[Change], concerns: impl Fn(RegionSet) -> bool) {
+        let stale = invalidation::stale_after(changes);
+        let Some(regions) = &self.regions else {
+            for entity in &stale {
+                self.forget(entity, RegionSet::LOCAL);
+            }
+            return;
+        };
+        // What clients name no regions for is only ever of those that are shown unasked.
+        let fixed = stale.iter().filter(|entity| !entity.is_of_any_regions());
+        let unasked = regions.unasked();
+        fixed.filter(|_| concerns(unasked)).for_each(|entity| self.forget(entity, unasked));
+        let lists = || stale.iter().filter(|entity| entity.is_of_any_regions());
+        if concerns(RegionSet::LOCAL) {
+            lists().for_each(|entity| self.forget(entity, RegionSet::LOCAL));
+        }
+        self.asked.take_out(concerns, |set| lists().for_each(|entity| self.forget(entity, set)));
+    }
+}
+
+impl Observer for ResponseCache {
+    fn changed(&self, changes: &[Change]) {
+        self.forget_after(changes, |_| true);
+    }
+}
+
+impl regions::Observer for ResponseCache {
+    fn region_changed(&self, place: usize, changes: &[Change]) {
+        self.forget_after(changes, |set| set.has(place));
     }
 }
 

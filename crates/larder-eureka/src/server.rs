@@ -5,8 +5,8 @@
 //! | register | `POST apps/{app}` |
 //! | heartbeat | `PUT apps/{app}/{id}` |
 //! | leave | `DELETE apps/{app}/{id}` |
-//! | all applications | `GET apps` |
-//! | what changed lately | `GET apps/delta` |
+//! | all applications | `GET apps`, `GET apps?regions=a,b` |
+//! | what changed lately | `GET apps/delta`, `GET apps/delta?regions=a,b` |
 //! | one application | `GET apps/{app}` |
 //! | one instance | `GET apps/{app}/{id}`, `GET instances/{id}` |
 //! | set, lift a status override | `PUT`, `DELETE apps/{app}/{id}/status` |
@@ -167,22 +167,22 @@ async fn serve(State(eureka): State<Arc<Eureka>>, request: Request) -> Response 
 
 async fn route(eureka: &Eureka, request: Request) -> Result<Response, Refusal> {
     let (version, route) = path::parse(request.uri().path())?;
-    let headers = request.headers();
+    let (uri, headers) = (request.uri(), request.headers());
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     if reads && !eureka.admits(&route, headers) {
         return Err(Refusal::TooMany);
     }
     match (request.method().clone(), route) {
-        (_, Route::Apps) if reads => apps::list(eureka, Entity::Apps, version, headers).await,
-        (_, Route::Delta) if reads => apps::list(eureka, Entity::Delta, version, headers).await,
+        (_, Route::Apps) if reads => apps::all(eureka, Entity::Apps, version, uri, headers).await,
+        (_, Route::Delta) if reads => apps::all(eureka, Entity::Delta, version, uri, headers).await,
         (_, Route::App(app)) if reads => {
-            apps::list(eureka, Entity::app(&app), version, headers).await
+            apps::some(eureka, Entity::app(&app), version, headers).await
         }
         (_, Route::Vip(vip)) if reads => {
-            apps::list(eureka, Entity::Vip(vip), version, headers).await
+            apps::some(eureka, Entity::Vip(vip), version, headers).await
         }
         (_, Route::SecureVip(vip)) if reads => {
-            apps::list(eureka, Entity::SecureVip(vip), version, headers).await
+            apps::some(eureka, Entity::SecureVip(vip), version, headers).await
         }
         (_, Route::Instance(app, id)) if reads => {
             instance::show(eureka, &app, &id, version, headers)

@@ -35,6 +35,8 @@ fn xml_name(object: &str) -> String {
     format!("XStreamXml.{object}.xml")
 }
 
+/// Like those of XML and of the compact forms below: `EurekaCodecCompatibilityTest`, `EurekaJacksonCodecTest`
+/// and `EurekaJsonAndXmlJacksonCodecTest`, with what their encoders wrote.
 #[test]
 fn json_is_written_from_the_model_as_netflix_writes_it() {
     for list in LISTS {
@@ -87,6 +89,7 @@ fn a_compact_list_is_read_like_a_full_one() {
     }
 }
 
+/// `testBatchRequestEncoding`, `testBatchResponseEncoding`, and `cluster/protocol/JacksonEncodingTest`.
 #[test]
 fn a_batch_of_a_peer_is_read_and_written_as_netflix_writes_it() {
     let name = "LegacyJacksonJson.batch.json";
@@ -100,7 +103,8 @@ fn a_batch_of_a_peer_is_read_and_written_as_netflix_writes_it() {
             status: item.status,
             instance: item
                 .instance
-                .map(|sent| Arc::new(sent.into_instance("APP1", 0).expect("it is complete"))),
+                .map(|sent| sent.expect("it can be read").into_instance("APP1", 0))
+                .map(|sent| Arc::new(sent.expect("it is complete"))),
             key: item.key,
         })
         .collect();

@@ -21,7 +21,7 @@ use crate::listen::{self, Connections, Listener, Service};
 use crate::metrics::{self, Parts, Requests};
 use crate::peers::Measured;
 use crate::shutdown::Stop;
-use crate::{admin, api, guard, peers, self_preservation, upstream};
+use crate::{admin, api, guard, peers, regions, self_preservation, upstream};
 
 /// For how long connections wait at the start, in the system's queue, for a peer's registry to be copied. Two
 /// servers that start together wait for each other; then both serve.
@@ -58,6 +58,9 @@ pub enum BuildError {
     /// The other servers of the cluster cannot be told as it is configured.
     #[error("eureka.peers: {0}")]
     Peers(#[from] peers::PeersError),
+    /// The regions cannot be followed as they are configured.
+    #[error("eureka.regions: {0}")]
+    Regions(#[from] larder_eureka::regions::RegionsError),
     /// An option of a cache is out of its range.
     #[error(transparent)]
     Cache(#[from] larder_cache::OutOfRange),
@@ -88,7 +91,8 @@ impl Server {
             capacity: config.eureka.cache_bytes,
             ..response_cache::Options::default()
         };
-        let responses = ResponseCache::observing(&registry, options, clock.clone())?;
+        let shown = regions::open(&config, &clock)?;
+        let responses = ResponseCache::with_regions(&registry, shown, options, clock.clone())?;
         let connections = Connections::new(config.limits.connections);
         let stop = Stop::new();
         let (probed, probing) = (registry.clone(), config.checks.clone());
@@ -142,6 +146,9 @@ impl Server {
         while listening.join_next().await.is_some() {}
         // First those who write: what they hold on to is closed after them.
         self.checks.close().await;
+        if let Some(regions) = self.responses.regions() {
+            regions.close().await;
+        }
         self.peers.close().await;
         self.responses.close().await;
         self.registry.close().await;
@@ -184,6 +191,7 @@ fn router(
     measured.register("larder_http_requests", help, requests.clone());
     parts.checks.figures().register(&mut measured);
     let registry = parts.registry.clone();
+    measured.register_collector(Box::new(regions::Measured(parts.responses.clone())));
     measured.register_collector(Box::new(parts));
     measured.register_collector(Box::new(replication));
     let routes = admin::router(measured, stop.listener())

@@ -9,6 +9,7 @@ mod keys;
 mod layers;
 mod peers;
 mod rate_limit;
+mod regions;
 mod upstream;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,6 +24,8 @@ pub use keys::KEYS;
 pub use layers::{Layers, Mistake, Mistakes};
 pub use peers::Peers;
 pub use rate_limit::RateLimit;
+pub(crate) use regions::ANY;
+pub use regions::{Region, Regions};
 pub use upstream::{Address, Guard, Secret, Upstream};
 
 /// What can be set, grouped as the crates are.
@@ -37,6 +40,8 @@ pub struct Config {
     pub registry: Registry,
     /// `[upstream]`
     pub upstream: Upstream,
+    /// `[eureka]`, what concerns other regions
+    pub regions: Regions,
     /// `[eureka]`
     pub eureka: Eureka,
     /// `[eureka]`, what concerns its peers
@@ -158,6 +163,7 @@ impl Default for Config {
                 self_preservation_at_least: 10,
             },
             upstream: Upstream::default(),
+            regions: Regions::default(),
             eureka: Eureka { read_only_tier: ReadOnlyTier::Push, cache_bytes: 256 << 20 },
             peers: Peers::default(),
             rate_limit: RateLimit::default(),

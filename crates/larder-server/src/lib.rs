@@ -13,6 +13,7 @@ mod listen;
 pub mod logs;
 mod metrics;
 mod peers;
+mod regions;
 mod self_preservation;
 mod shutdown;
 mod upstream;

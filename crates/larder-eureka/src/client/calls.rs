@@ -58,8 +58,8 @@ pub(super) struct Answer {
 }
 
 impl Calls {
-    /// Opens nothing yet: the first call does.
-    pub(super) fn new(options: &Options) -> Result<Self, OptionsError> {
+    /// Opens nothing yet: the first call does. `agent` is who asks.
+    pub(super) fn new(options: &Options, agent: &str) -> Result<Self, OptionsError> {
         check(options)?;
         let bases: Vec<String> =
             options.servers.iter().map(|server| base(server)).collect::<Result<_, _>>()?;
@@ -67,7 +67,7 @@ impl Calls {
             return Err(OptionsError::NoServer);
         }
         let http = Client::builder()
-            .user_agent(concat!("Larder/", env!("CARGO_PKG_VERSION")))
+            .user_agent(agent)
             .connect_timeout(options.connect_timeout)
             // A server that sends elsewhere is not up; its peers are known by their addresses.
             .redirect(redirect::Policy::none())

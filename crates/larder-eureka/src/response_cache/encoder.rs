@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use larder_cache::{Attempt, Clock, Fetched, Fresh, Source};
 use larder_registry::View;
-use larder_registry::catalog::{Service, StatusCounts};
-use larder_registry::model::{Instance, Name};
+use larder_registry::catalog::Service;
+use larder_registry::model::Instance;
 
 use super::effort::Efforts;
 use super::invalidation::names_in;
-use super::ropes::Ropes;
+use super::ropes::{DELTA_RETENTION_MS, Ropes};
 use super::{Encoding, Entity, Key};
 use crate::apps_hash::apps_hash;
 use crate::payload::{Payload, compressed};
-use crate::wire::{Application, Applications, Form};
+use crate::regions::{Merged, Regions};
+use crate::wire::Application;
 
 /// How long a list is fresh without a change.
 pub(super) fn ttl(key: &Key) -> Duration {
@@ -29,19 +30,22 @@ pub(super) fn ttl(key: &Key) -> Duration {
 /// Eureka looks at its queue as often.
 const DELTA_TTL: Duration = Duration::from_secs(30);
 
-/// Encodes lists of applications from a registry. Cloning gives another handle on the same registry.
+/// Encodes lists of applications from a registry, and from regions. Cloning gives another handle on the same
+/// registry.
 #[derive(Debug, Clone)]
 pub struct Encoder {
     registry: Arc<dyn View>,
+    regions: Option<Arc<Regions>>,
     clock: Clock,
     ropes: Arc<Ropes>,
     efforts: Arc<Efforts>,
 }
 
 impl Encoder {
-    /// Encodes what `registry` holds.
-    pub fn new(registry: Arc<dyn View>, clock: Clock) -> Self {
-        Self { registry, clock, ropes: Arc::default(), efforts: Arc::default() }
+    /// Encodes what `registry` holds, and what is shown of `regions`.
+    pub fn new(registry: Arc<dyn View>, regions: Option<Arc<Regions>>, clock: Clock) -> Self {
+        let (ropes, efforts) = (Arc::default(), Arc::default());
+        Self { registry, regions, clock, ropes, efforts }
     }
 
     pub(super) fn efforts(&self) -> Arc<Efforts> {
@@ -56,52 +60,50 @@ impl Encoder {
     }
 
     fn encode(&self, key: &Key) -> Option<Payload> {
-        Some(match &key.entity {
-            Entity::Apps => {
-                let (now, rope) = self.ropes.apps(key.form, &*self.registry, &self.clock);
-                // Never −1, which makes Java's client fetch everything each time.
-                rope.payload(key.encoding, 1, apps_hash(&now.counts()))
+        let regions = self.regions.as_ref().filter(|_| !key.regions.is_local());
+        match (&key.entity, regions) {
+            (Entity::Apps, None) => Some(self.apps(key)),
+            (Entity::Delta, None) => Some(self.delta(key)),
+            (Entity::Delta, Some(regions)) => {
+                let since = self.clock.wall().saturating_sub(DELTA_RETENTION_MS);
+                let (merged, recent) = regions.recent(&*self.registry, key.regions, since);
+                Some(whole(key, key.form.list(&merged.delta(&recent))))
             }
-            Entity::Delta => {
-                let (now, rope) = self.ropes.delta(key.form, &*self.registry, &self.clock);
-                // Changes with the content, and is the same in every form: clients tell deltas apart
-                // by it.
-                let version = i64::try_from(now.revision()).unwrap_or(i64::MAX);
-                rope.payload(key.encoding, version, apps_hash(&now.counts()))
-            }
-            Entity::App(name) => whole(key, self.app(key.form, name)?),
-            Entity::Vip(vip) => {
-                whole(key, key.form.list(&self.with_vip(|held| held.vips.plain.as_deref(), vip)))
-            }
-            Entity::SecureVip(vip) => {
-                whole(key, key.form.list(&self.with_vip(|held| held.vips.secure.as_deref(), vip)))
-            }
-        })
-    }
-
-    fn app(&self, form: Form, name: &Name) -> Option<Vec<u8>> {
-        Some(form.app(&application(self.registry.snapshot().service(name)?)))
-    }
-
-    /// The instances whose list of virtual addresses has this name. None is an empty list, not an
-    /// absence, as in Eureka: clients that want one address store the answer.
-    fn with_vip(&self, list: fn(&Instance) -> Option<&str>, vip: &str) -> Applications {
-        let snapshot = self.registry.snapshot();
-        let mut counts = StatusCounts::default();
-        let has_vip = |held: &Instance| list(held).into_iter().flat_map(names_in).any(|v| v == vip);
-        let mut apps = Vec::new();
-        for service in snapshot.services() {
-            let instances: Vec<_> =
-                service.instances().filter(|held| has_vip(held)).cloned().collect();
-            for held in &instances {
-                counts.add(held.effective_status());
-            }
-            if !instances.is_empty() {
-                apps.push(Application { name: service.name().to_string(), instances });
-            }
+            (_, Some(regions)) => of(&regions.merged(&*self.registry, key.regions), key),
+            (_, None) => of(&Merged(vec![self.registry.snapshot()]), key),
         }
-        Applications { version: -1, hash: apps_hash(&counts), apps }
     }
+
+    /// All applications that are registered here.
+    fn apps(&self, key: &Key) -> Payload {
+        let (now, rope) = self.ropes.apps(key.form, &*self.registry, &self.clock);
+        // Never −1, which makes Java's client fetch everything each time.
+        rope.payload(key.encoding, 1, apps_hash(&now.counts()))
+    }
+
+    /// What changed here lately.
+    fn delta(&self, key: &Key) -> Payload {
+        let (now, rope) = self.ropes.delta(key.form, &*self.registry, &self.clock);
+        // Changes with the content, and is the same in every form: clients tell deltas apart by it.
+        let version = i64::try_from(now.revision()).unwrap_or(i64::MAX);
+        rope.payload(key.encoding, version, apps_hash(&now.counts()))
+    }
+}
+
+/// What is encoded whole. None for an application that there is not; a virtual address that nobody has is an
+/// empty list, not an absence, as in Eureka: clients that want one address store the answer.
+fn of(merged: &Merged, key: &Key) -> Option<Payload> {
+    let with = |list: fn(&Instance) -> Option<&str>, vip: &str| {
+        let has_vip = |held: &Instance| list(held).into_iter().flat_map(names_in).any(|v| v == vip);
+        merged.list(-1, has_vip)
+    };
+    let text = match &key.entity {
+        Entity::Apps | Entity::Delta => key.form.list(&merged.list(1, |_| true)),
+        Entity::App(name) => key.form.app(&application(merged.service(name)?)),
+        Entity::Vip(vip) => key.form.list(&with(|held| held.vips.plain.as_deref(), vip)),
+        Entity::SecureVip(vip) => key.form.list(&with(|held| held.vips.secure.as_deref(), vip)),
+    };
+    Some(whole(key, text))
 }
 
 fn application(service: &Service) -> Application {
@@ -128,7 +130,9 @@ impl Source for Encoder {
     async fn fetch(&self, key: &Key, _: Attempt<Payload>) -> Result<Fetched<Payload>, Infallible> {
         let (this, wanted) = (self.clone(), key.clone());
         let encode = move || this.encode_counted(&wanted);
-        let payload = if self.registry.snapshot().len() <= LONG_LIST {
+        let merged = self.regions.as_ref().map(|all| all.merged(&*self.registry, key.regions));
+        let len = merged.map_or_else(|| self.registry.snapshot().len(), |merged| merged.len());
+        let payload = if len <= LONG_LIST {
             encode()
         } else {
             match tokio::task::spawn_blocking(encode).await {

@@ -5,6 +5,7 @@ use std::fmt;
 use axum::http::HeaderValue;
 use larder_registry::model::Name;
 
+use crate::regions::RegionSet;
 use crate::wire::{Form, Format};
 
 /// What a cached answer is an answer to. Two requests with equal keys get the same bytes.
@@ -16,16 +17,19 @@ pub struct Key {
     pub form: Form,
     /// Compressed or not.
     pub encoding: Encoding,
+    /// Of which regions, beside what is registered here.
+    pub regions: RegionSet,
 }
 
 impl Key {
-    /// Every key under which an answer about `entity` may be cached.
-    pub(super) fn every(entity: &Entity) -> impl Iterator<Item = Self> + '_ {
-        Form::ALL.into_iter().flat_map(|form| {
-            [Encoding::Identity, Encoding::Gzip].map(|encoding| Self {
+    /// Every key under which an answer about `entity` and these regions may be cached.
+    pub(super) fn every(entity: &Entity, regions: RegionSet) -> impl Iterator<Item = Self> + '_ {
+        Form::ALL.into_iter().flat_map(move |form| {
+            [Encoding::Identity, Encoding::Gzip].map(move |encoding| Self {
                 entity: entity.clone(),
                 form,
                 encoding,
+                regions,
             })
         })
     }
@@ -48,6 +52,11 @@ pub enum Entity {
 }
 
 impl Entity {
+    /// Whether clients say of which regions they want it: lists of everything, and what changed of it.
+    pub(super) const fn is_of_any_regions(&self) -> bool {
+        matches!(self, Self::Apps | Self::Delta)
+    }
+
     /// The application of this name, in any case.
     pub fn app(name: &str) -> Self {
         Self::App(Name::new(name))

@@ -20,7 +20,7 @@ const CHUNK_BYTES: usize = 128 << 10;
 const DELTA_CHUNK_BYTES: usize = 16 << 10;
 
 /// For how long a delta tells of a change: Eureka's `retentionTimeInMSInDeltaQueue`.
-const DELTA_RETENTION_MS: u64 = 180_000;
+pub(super) const DELTA_RETENTION_MS: u64 = 180_000;
 
 /// A rope that nobody has read for so long is let go: one curious reader of a rare form costs memory for a
 /// while, not for ever.

@@ -8,6 +8,8 @@ use larder_registry::{Memory, Registry, memory};
 use super::*;
 use bytes::Bytes;
 
+use crate::regions::RegionSet;
+
 use crate::wire::Form;
 
 struct Bench {
@@ -34,7 +36,7 @@ impl Bench {
     }
 
     async fn ask(&self, entity: Entity, form: Form, encoding: Encoding) -> Option<Bytes> {
-        let key = Key { entity, form, encoding };
+        let key = Key { entity, form, encoding, regions: RegionSet::LOCAL };
         Some(self.responses.get(&key).await.expect("the encoder is well")?.to_bytes())
     }
 
@@ -67,6 +69,62 @@ async fn a_change_is_visible_at_once_in_every_list_that_it_belongs_to() {
             assert!(bench.shows(entity.clone(), "i").await, "{mode:?}: {entity}");
         }
     }
+}
+
+/// `testInvalidate`.
+#[tokio::test]
+async fn an_application_that_left_is_in_no_cached_answer() {
+    let bench = Bench::new(ReadOnlyTier::Push);
+    bench.register("web", "i").await;
+    for form in Form::ALL {
+        assert!(bench.ask(Entity::app("web"), form, Encoding::Gzip).await.is_some());
+    }
+    bench.registry.deregister(&Instance::new("web", "i").key()).await.expect("it is registered");
+    for form in Form::ALL {
+        for encoding in [Encoding::Identity, Encoding::Gzip] {
+            assert_eq!(bench.ask(Entity::app("web"), form, encoding).await, None);
+        }
+    }
+}
+
+/// Eureka forgets an answer only if the whole list of addresses was asked for, and in full.
+#[tokio::test]
+async fn every_element_of_the_old_and_the_new_addresses_is_answered_anew_in_every_form() {
+    let bench = Bench::new(ReadOnlyTier::Push);
+    let with = |plain: &str, secure: &str| {
+        let vips = Vips { plain: Some(plain.into()), secure: Some(secure.into()) };
+        Instance { vips, ..Instance::new("web", "i") }
+    };
+    let vip = |name: &str| Entity::Vip(name.into());
+    let secure = |name: &str| Entity::SecureVip(name.into());
+    let all = [vip("a"), vip("b"), vip("c"), secure("s"), secure("t")];
+    for (dirty_at, plain, with_secure, has) in
+        [(1, "a,b", "s", [1, 1, 0, 1, 0]), (2, "b,c", "t", [0, 1, 1, 0, 1])]
+    {
+        let instance = Instance { dirty_at, ..with(plain, with_secure) };
+        bench.registry.register(instance).await.expect("there is room");
+        for form in Form::ALL {
+            for (entity, has) in all.iter().zip(has) {
+                let list = bench.ask(entity.clone(), form, Encoding::Identity).await;
+                let list = String::from_utf8(list.expect("a list").to_vec()).expect("it is UTF-8");
+                assert_eq!(list.matches("hostName").count() > 0, has == 1, "{entity} {form:?}");
+            }
+        }
+    }
+}
+
+/// Eureka's `responseCacheAutoExpirationInSeconds`.
+#[tokio::test]
+async fn an_answer_that_nothing_changes_is_encoded_anew_after_three_minutes() {
+    let bench = Bench::new(ReadOnlyTier::Off);
+    bench.register("web", "i").await;
+    bench.text(Entity::Apps).await;
+    bench.hands.advance(Duration::from_secs(179));
+    bench.text(Entity::Apps).await;
+    assert_eq!(bench.encodings(), 1);
+    bench.hands.advance(Duration::from_secs(2));
+    bench.text(Entity::Apps).await;
+    assert_eq!(bench.encodings(), 2);
 }
 
 #[tokio::test]
@@ -199,7 +257,8 @@ async fn one_payload_may_fill_most_of_a_tier() {
         let instance = Instance::new("web", &id.to_string());
         registry.register(instance).await.expect("there is room");
     }
-    let key = Key { entity: Entity::Apps, form: Form::Json, encoding: Encoding::Identity };
+    let regions = RegionSet::LOCAL;
+    let key = Key { entity: Entity::Apps, form: Form::Json, encoding: Encoding::Identity, regions };
     for _ in 0..3 {
         let payload = responses.get(&key).await.expect("the encoder is well").expect("a list");
         assert!(payload.len() > 600_000, "{} bytes", payload.len());

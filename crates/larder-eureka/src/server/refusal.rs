@@ -35,6 +35,9 @@ pub(super) enum Refusal {
     Heartbeat(Error),
     /// The answer could not be encoded in time.
     Unavailable(String),
+    /// A region that was asked for was never read: 403 without a body, at which Eureka's clients keep what
+    /// they know.
+    Unread,
     /// Lists are read more often than this server was told to allow.
     TooMany,
 }
@@ -75,6 +78,7 @@ impl IntoResponse for Refusal {
             Self::Registry(error) => text(status_of(&error), error.to_string()),
             Self::Heartbeat(error) => status_of(&error).into_response(),
             Self::Unavailable(says) => text(StatusCode::SERVICE_UNAVAILABLE, says),
+            Self::Unread => StatusCode::FORBIDDEN.into_response(),
             Self::TooMany => {
                 let says = "lists are read too often: try again (eureka.rate_limit)".to_owned();
                 ([(RETRY_AFTER, "1")], text(StatusCode::SERVICE_UNAVAILABLE, says)).into_response()

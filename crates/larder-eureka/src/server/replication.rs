@@ -68,6 +68,7 @@ async fn register(eureka: &Eureka, item: Received) -> Result<(), Error> {
     let invalid = |says: String| Error::Invalid(says);
     let sent = item.instance.ok_or_else(|| invalid("there is no instanceInfo".to_owned()))?;
     let mut instance = sent
+        .map_err(|error| invalid(error.to_string()))?
         .into_instance(item.key.service.as_str(), eureka.clock.wall())
         .map_err(|error| invalid(error.to_string()))?;
     if *instance.id != *item.key.id {

@@ -66,8 +66,8 @@ pub struct Received {
     pub status_override: Option<Status>,
     /// The status: the new one of an override, or the one to fall back to.
     pub status: Option<Status>,
-    /// The instance, of a registration.
-    pub instance: Option<Registration>,
+    /// The instance, of a registration; or why it cannot be read, which spoils no other item.
+    pub instance: Option<Result<Registration, DecodeError>>,
 }
 
 /// One item of a batch to be sent.
@@ -96,30 +96,31 @@ pub struct Answer {
     pub instance: Option<Arc<Instance>>,
 }
 
-/// Reads a batch.
+/// Reads a batch. An item that cannot be read is one all the same: it is answered for itself, where Netflix's
+/// server refuses the whole batch.
 pub fn decode_batch(body: &[u8]) -> Result<Vec<Received>, DecodeError> {
     let tree = json::document(body)?;
     let list = tree.get("replicationList").ok_or(missing("replicationList"))?;
     let Tree::List(items) = list else { return Err(missing("replicationList")) };
-    items.iter().map(received).collect()
+    Ok(items.iter().map(received).collect())
 }
 
 const fn missing(field: &'static str) -> DecodeError {
     DecodeError::Field { field, expected: "a list", found: String::new() }
 }
 
-fn received(item: &Tree) -> Result<Received, DecodeError> {
+fn received(item: &Tree) -> Received {
     let text = |key| item.get(key).and_then(Tree::text);
     let status = |key| text(key).and_then(Status::from_name);
     let action = text("action").unwrap_or_default();
-    Ok(Received {
+    Received {
         action: Action::ALL.into_iter().find(|one| one.as_str() == action),
         key: Key::new(text("appName").unwrap_or_default(), text("id").unwrap_or_default()),
         dirty_at: text("lastDirtyTimestamp").and_then(|text| text.parse().ok()),
         status_override: status("overriddenStatus").filter(|status| *status != Status::Unknown),
         status: status("status"),
-        instance: item.get("instanceInfo").map(|tree| read(tree, DIALECT)).transpose()?,
-    })
+        instance: item.get("instanceInfo").map(|tree| read(tree, DIALECT)),
+    }
 }
 
 /// Writes a batch.

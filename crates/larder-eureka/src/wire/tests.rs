@@ -51,6 +51,90 @@ fn a_registrant_that_does_not_say_when_it_changed_changed_now() {
     assert_eq!(held.service.as_str(), "App", "the name is kept as written");
 }
 
+fn complete(fields: &str) -> String {
+    let rest = r#""hostName":"h","ipAddr":"1","app":"App","dataCenterInfo":{"name":"MyOwn"}"#;
+    format!(r#"{{"instance":{{{fields},{rest}}}}}"#)
+}
+
+/// `testInstanceInfoEncodeDecodeLegacyJacksonToJackson`.
+#[test]
+fn the_older_name_of_the_last_renewal_is_read() {
+    let held =
+        register(&complete(r#""leaseInfo":{"renewalTimestamp":7}"#)).expect("it is complete");
+    assert_eq!(held.lease.map(|lease| lease.renewed_at), Some(7));
+    let both = r#""leaseInfo":{"renewalTimestamp":7,"lastRenewalTimestamp":8}"#;
+    let held = register(&complete(both)).expect("it is complete");
+    assert_eq!(held.lease.map(|lease| lease.renewed_at), Some(8));
+}
+
+/// `testInstanceInfoEncodeDecodeWithOverriddenStatusRenamingV1` and `…V2`.
+#[test]
+fn the_override_is_read_under_either_name() {
+    for name in ["overriddenStatus", "overriddenstatus"] {
+        let held = register(&complete(&format!(r#""{name}":"DOWN""#))).expect("it is complete");
+        assert_eq!(held.status_override, Some(Status::Down), "{name}");
+    }
+}
+
+/// `testInstanceInfoEncodeDecodeJsonWithEmptyMetadataMap`, and without any.
+#[test]
+fn no_metadata_is_printed_as_javas_empty_map_and_read_as_none() {
+    for metadata in [r#""metadata":{}"#, r#""metadata":{"@class":"x"}"#, r#""sid":"na""#] {
+        let held = register(&complete(metadata)).expect("it is complete");
+        assert_eq!(held.metadata, Metadata::default());
+        let printed = json::instance(&held);
+        let text = String::from_utf8_lossy(&printed);
+        assert!(text.contains(r#""metadata":{"@class":"java.util.Collections$EmptyMap"}"#));
+        assert_eq!(json::decode_instance(&printed).expect("it is ours").metadata, held.metadata);
+    }
+}
+
+/// `testApplicationsJsonEncodeDecodeWithSingleAppItem`.
+#[test]
+fn one_application_is_an_array_of_one() {
+    let held = register(&complete(r#""sid":"na""#)).expect("it is complete");
+    let app = Application { name: "App".to_owned(), instances: vec![Arc::new(held)] };
+    let list = Applications { version: 1, hash: "UP_1_".to_owned(), apps: vec![app] };
+    for form in [Form::Json, Form::CompactJson] {
+        let text = String::from_utf8(form.list(&list)).expect("it is UTF-8");
+        assert!(
+            text.contains(r#""application":[{"#) && text.contains(r#""instance":[{"#),
+            "{text}"
+        );
+    }
+}
+
+/// `EurekaJsonAndXmlJacksonCodecTest`: an instance of Amazon's in the compact forms.
+#[test]
+fn the_compact_forms_keep_of_a_cloud_what_clients_address_by() {
+    let center =
+        r#""dataCenterInfo":{"name":"Amazon","metadata":{"public-hostname":"p","ami-id":"a"}}"#;
+    let body = complete(r#""sid":"na""#).replace(r#""dataCenterInfo":{"name":"MyOwn"}"#, center);
+    let held = register(&body).expect("it is complete");
+    for form in [Form::CompactJson, Form::CompactXml] {
+        let mut out = Vec::new();
+        form.instance(&mut out, &held);
+        let text = String::from_utf8(out).expect("it is UTF-8");
+        assert!(text.contains("public-hostname") && !text.contains("ami-id"), "{text}");
+        assert!(!text.contains("\"metadata\":{\"@class\""), "{text}");
+    }
+}
+
+/// `testVoidElementUnmarshalling`, `testVoidAttributeUnmarshalling`: XStream makes objects of classes that
+/// a document names; here a class is a text that nobody reads.
+#[test]
+fn a_class_that_a_document_names_makes_nothing() {
+    for body in ["<void/>", "<string class='void'>x</string>"] {
+        assert!(matches!(refused_xml(body.as_bytes()), DecodeError::Root { .. }), "{body}");
+    }
+    let rest = "<hostName class='void'>h</hostName><ipAddr>1</ipAddr><app>App</app>";
+    let center = "<dataCenterInfo class='java.lang.Void'><name>MyOwn</name></dataCenterInfo>";
+    let body = format!("<instance><void/>{rest}{center}</instance>");
+    let read = xml::decode_registration(body.as_bytes()).expect("it is XML");
+    let held = read.into_instance("app", NOW).expect("it is complete");
+    assert_eq!(held.address.host.as_deref(), Some("h"));
+}
+
 #[test]
 fn an_amazon_instance_without_a_cloud_id_gets_its_own() {
     let center = r#""dataCenterInfo":{"name":"amazon","metadata":{"a":"b"}}"#;

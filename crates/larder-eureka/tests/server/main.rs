@@ -1,5 +1,8 @@
 //! The routes, as clients see them: statuses, headers, bodies, and what bad input changes (nothing).
 
+mod bad_input;
+mod checklist;
+mod expectations;
 mod operations;
 mod peers;
 
@@ -29,19 +32,36 @@ impl Answer {
 
 struct Server {
     registry: Arc<dyn Registry>,
+    responses: Arc<ResponseCache>,
     router: Router,
 }
 
 impl Server {
     fn new() -> Self {
+        Self::built(100, |eureka| eureka)
+    }
+
+    fn built(max_instances: usize, change: impl FnOnce(Eureka) -> Eureka) -> Self {
+        Self::wired(max_instances, response_cache::Options::default(), change)
+    }
+
+    fn with_cache(capacity: u64) -> Self {
+        let options = response_cache::Options { capacity, ..response_cache::Options::default() };
+        Self::wired(100, options, |eureka| eureka)
+    }
+
+    fn wired(
+        max_instances: usize,
+        cached: response_cache::Options,
+        change: impl FnOnce(Eureka) -> Eureka,
+    ) -> Self {
         let (clock, _hands) = Clock::by_hand(1_700_000_000_000);
-        let options = memory::Options { max_instances: 100, ..memory::Options::default() };
+        let options = memory::Options { max_instances, ..memory::Options::default() };
         let registry: Arc<dyn Registry> = Arc::new(Memory::start(options, clock.clone()));
-        let options = response_cache::Options::default();
         let responses =
-            ResponseCache::observing(&registry, options, clock.clone()).expect("valid options");
-        let eureka = Eureka::new(registry.clone(), responses, clock);
-        Self { registry, router: server::router(Arc::new(eureka)) }
+            ResponseCache::observing(&registry, cached, clock.clone()).expect("valid options");
+        let eureka = Eureka::new(registry.clone(), responses.clone(), clock);
+        Self { registry, responses, router: server::router(Arc::new(change(eureka))) }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

@@ -22,7 +22,7 @@ async fn metadata_is_added_to_what_is_there_and_of_one_key_the_first_value_count
     }
 }
 
-/// `testMiniAppsGet`, `testMiniAppGet`, `testMiniVipGet`.
+/// What is in them is in `checklist.rs`.
 #[tokio::test]
 async fn a_client_that_asks_for_compact_lists_gets_them_of_lists_only() {
     let server = Server::new();
@@ -94,6 +94,7 @@ async fn the_overrides_that_are_set_can_be_listed() {
     assert_eq!(listed.body, r#"{"b":"OUT_OF_SERVICE","c":"DOWN"}"#);
 }
 
+/// `AwsInstanceRegistryTest` has no counterpart here: its groups are AWS's alone.
 #[tokio::test]
 async fn there_are_no_auto_scaling_groups_outside_of_aws() {
     let server = Server::new();

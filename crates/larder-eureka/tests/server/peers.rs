@@ -51,6 +51,8 @@ impl Server {
     }
 }
 
+/// `testRegisterBatching`, `testCancelBatching`, `testHeartbeat`, `testStatusUpdate`,
+/// `testDeleteStatusOverride` and `testBatch`.
 #[tokio::test]
 async fn every_item_of_a_batch_is_done_and_answered_for_itself() {
     let server = Server::new();
@@ -109,6 +111,7 @@ async fn a_body_that_is_no_batch_is_refused_whole() {
     }
 }
 
+/// `testConflictResponseReturnsTheInstanceInfoInTheResponseEntity`.
 #[tokio::test]
 async fn a_peer_that_knows_less_is_told_what_is_held() {
     let server = Server::new();

@@ -74,6 +74,7 @@ fn a_removed_instance_is_told_with_the_time_of_its_end() {
     assert_eq!((gone.updated_at, gone.lease.map(|lease| lease.evicted_at)), (77, Some(77)));
 }
 
+/// Eureka's `testCircularQueue`: what is beyond the bound is forgotten, oldest first.
 #[test]
 fn the_log_tells_every_change_after_a_revision_or_that_it_cannot() {
     let mut catalog = Catalog::new(100, 3);

@@ -146,6 +146,22 @@ fn an_override_outlives_a_newer_registration_until_it_is_lifted() {
     assert_eq!(again.status, Status::Up);
 }
 
+/// Eureka's `testStatusOverrideWithRenewAppliedToAReplica`: there, an override may be known before the
+/// instance is, and a renewal applies it; here it belongs to the instance, and a peer's renewal sets it
+/// (`a_peer_that_knows_more_is_told_to_send_it_and_its_override_counts_at_once`).
+#[test]
+fn an_override_stands_through_renewals() {
+    let mut registrar = registrar();
+    let key = Key::new("web", "1");
+    register(&mut registrar, leased("1"));
+    registrar.set_override(&key, set(Status::OutOfService), at(1)).expect("it is registered");
+    for secs in [10, 20] {
+        let held = registrar.renew(&key, Some(0), at(secs)).expect("it is registered");
+        let out = Status::OutOfService;
+        assert_eq!((held.status, held.status_override), (out, Some(out)));
+    }
+}
+
 /// Eureka's `testStatusOverrideStartingStatus`.
 #[test]
 fn an_instance_that_says_it_is_starting_is_believed_over_an_override() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use larder_eureka::response_cache::ReadOnlyTier;
 use larder_registry::lease::LeaseTime;
 
-use super::{Config, READ_ONLY_INTERVAL, Secret, peers, rate_limit, upstream};
+use super::{Config, READ_ONLY_INTERVAL, Secret, peers, rate_limit, regions, upstream};
 use crate::checks::allow::Allow;
 
 /// One setting: its dotted key, and what sets it from text, or says what was expected.
@@ -20,8 +20,9 @@ pub struct Key {
     pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
 }
 
-/// Every key. `eureka.read_only_secs` comes after the mode that it belongs to.
-pub const KEYS: [Key; 43] = [
+/// Every key. `eureka.read_only_secs` comes after the mode that it belongs to, `eureka.region_apps` after the
+/// regions.
+pub const KEYS: [Key; 46] = [
     Key { name: "listen", set: |config, text| put(&mut config.listen, addresses(text)) },
     Key {
         name: "limits.body_bytes",
@@ -94,6 +95,20 @@ pub const KEYS: [Key; 43] = [
     Key {
         name: "upstream.guard",
         set: |config, text| put(&mut config.upstream.guard, upstream::guard(text)),
+    },
+    Key {
+        name: "eureka.regions",
+        set: |config, text| put(&mut config.regions.regions, regions::regions(text)),
+    },
+    Key {
+        name: "eureka.region_apps",
+        set: |config, text| {
+            put(&mut config.regions.apps, regions::apps(text, &config.regions.regions))
+        },
+    },
+    Key {
+        name: "eureka.region_fallback",
+        set: |config, text| put(&mut config.regions.fallback, is_on(text)),
     },
     Key {
         name: "eureka.read_only_tier",

@@ -16,7 +16,7 @@ fn read(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
 }
 
 /// For every key, a text that is not its default.
-const OTHER: [(&str, &str); 43] = [
+const OTHER: [(&str, &str); 46] = [
     ("listen", "127.0.0.2:1"),
     ("limits.body_bytes", "2048"),
     ("limits.header_bytes", "16384"),
@@ -35,6 +35,9 @@ const OTHER: [(&str, &str); 43] = [
     ("upstream.user", "larder"),
     ("upstream.password", "secret"),
     ("upstream.guard", "on"),
+    ("eureka.regions", "east=http://a:8761/eureka,east=b,west=c:1"),
+    ("eureka.region_apps", "*=orders"),
+    ("eureka.region_fallback", "off"),
     ("eureka.read_only_tier", "timer"),
     ("eureka.read_only_secs", "11"),
     ("eureka.cache_bytes", "1048576"),
@@ -192,4 +195,11 @@ fn peers_are_a_list_that_may_be_empty() {
     assert_eq!(none.peers, Peers::default());
     let told = read("", &[("LARDER_EUREKA_PEERS", "http://a,,b")]).expect_err("one has no name");
     assert!(told.contains("expected URLs such as"), "{told}");
+}
+
+/// Eureka's clients drop idle connections after 30 s (Spring's) or 45 s (Netflix's); a server that closes
+/// them earlier makes their next call fail.
+#[test]
+fn a_connection_is_kept_for_longer_than_eurekas_clients_keep_it() {
+    assert!(Config::default().limits.idle > Duration::from_secs(60));
 }

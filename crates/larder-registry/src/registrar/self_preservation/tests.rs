@@ -166,6 +166,7 @@ fn a_small_registry_holds_on_to_nothing() {
     );
 }
 
+/// Eureka's `testEvictionTaskCompensationTime`.
 #[test]
 fn after_a_pause_of_the_program_nothing_ends_until_registrants_could_renew() {
     let mut bench = Bench::new(Options { at_least: 1_000, ..Options::default() });
