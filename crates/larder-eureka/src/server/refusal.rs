@@ -74,11 +74,10 @@ impl IntoResponse for Refusal {
             Self::MediaType(says) => text(StatusCode::UNSUPPORTED_MEDIA_TYPE, says),
             Self::Transfer(status, says) => text(status, says),
             Self::NoApp(says) => text(StatusCode::NOT_FOUND, says),
-            Self::Shut => StatusCode::FORBIDDEN.into_response(),
+            Self::Shut | Self::Unread => StatusCode::FORBIDDEN.into_response(),
             Self::Registry(error) => text(status_of(&error), error.to_string()),
             Self::Heartbeat(error) => status_of(&error).into_response(),
             Self::Unavailable(says) => text(StatusCode::SERVICE_UNAVAILABLE, says),
-            Self::Unread => StatusCode::FORBIDDEN.into_response(),
             Self::TooMany => {
                 let says = "lists are read too often: try again (eureka.rate_limit)".to_owned();
                 ([(RETRY_AFTER, "1")], text(StatusCode::SERVICE_UNAVAILABLE, says)).into_response()
