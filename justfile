@@ -28,7 +28,7 @@ doc:
 interop:
     interop/run
 
-# Measure what docs/benchmarks.md quotes, in seven minutes
+# Measure what docs/benchmarks.md quotes, in a quarter of an hour
 bench:
     bench/run
 

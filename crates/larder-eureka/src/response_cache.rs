@@ -145,6 +145,7 @@ impl ResponseCache {
 
     /// The answer for `key`; none if there is nothing of this name.
     pub async fn get(&self, key: &Key) -> Result<Option<Payload>, Unavailable> {
+        self.efforts.asked(&key.entity);
         let is_asked = key.entity.is_of_any_regions() && !key.regions.is_local();
         let _reading = is_asked.then(|| {
             self.asked.enter(key.regions, |set| {

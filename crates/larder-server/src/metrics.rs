@@ -133,9 +133,16 @@ impl Parts {
         gauge(encoder, "larder_self_preservation_overdue", help, explained.overdue as u64)
     }
 
-    /// How much was encoded, and how long that took.
+    /// How much was asked for and encoded, and how long that took.
     fn encode_efforts(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let kind = prometheus_client::metrics::MetricType::Counter;
+        let help = "Lists asked for, by kind";
+        let mut family =
+            encoder.encode_descriptor("larder_eureka_lists_asked", help, None, kind)?;
+        for effort in self.responses.efforts() {
+            let asked = ConstCounter::new(effort.asked);
+            asked.encode(family.encode_family(&[("list", effort.list)])?)?;
+        }
         let help = "Lists encoded for the response cache, by kind";
         let mut family =
             encoder.encode_descriptor("larder_eureka_lists_encoded", help, None, kind)?;

@@ -8,6 +8,7 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::routing::get;
 use larder_bench::eureka::instance;
 use larder_cache::Clock;
+use larder_eureka::regions::RegionSet;
 use larder_eureka::response_cache::{self, Encoding, Entity, Key, ResponseCache};
 use larder_eureka::wire::Form;
 use larder_registry::{Memory, Registry, memory};
@@ -33,7 +34,8 @@ async fn list(instances: usize) -> Bytes {
     for number in 0..instances {
         registry.register(instance(number)).await.expect("there is room");
     }
-    let key = Key { entity: Entity::Apps, form: Form::Json, encoding: Encoding::Gzip };
+    let regions = RegionSet::LOCAL;
+    let key = Key { entity: Entity::Apps, form: Form::Json, encoding: Encoding::Gzip, regions };
     let read = responses.get(&key).await.expect("the encoder is well");
     read.expect("there is a list").to_bytes()
 }

@@ -345,3 +345,17 @@ async fn a_delta_that_would_miss_changes_tells_nothing_until_they_are_old() {
     let delta = bench.text(Entity::Delta).await.expect("a delta");
     assert!(delta.contains("\"last\""), "{delta}");
 }
+
+#[tokio::test]
+async fn what_was_asked_for_and_what_was_encoded_is_counted_by_kind() {
+    let bench = Bench::new(ReadOnlyTier::Push);
+    bench.register("web", "i").await;
+    for _ in 0..3 {
+        bench.text(Entity::Apps).await;
+        bench.text(Entity::app("web")).await;
+    }
+    bench.text(Entity::Vip("v".into())).await;
+    let counted: Vec<_> =
+        bench.responses.efforts().map(|effort| (effort.list, effort.asked, effort.count)).collect();
+    assert_eq!(counted, [("all", 3, 1), ("delta", 0, 0), ("one", 3, 1), ("vip", 1, 1)]);
+}
