@@ -251,10 +251,14 @@ def stop(server):
     return f"{'FAILED' if code else 'ok    '} {name}: exit code {code}", code == 0
 
 
+#: All pairs run at once and kill one of their two: a mass, which self-preservation would hold on to.
+SETTINGS = {"LARDER_LOG_FILTER": "warn", "LARDER_REGISTRY_SELF_PRESERVATION": "off"}
+
+
 def start(name, command, report):
     """Starts a server; None if it does not start, which is reported."""
     try:
-        server = Process(command, {"LARDER_LOG_FILTER": "warn"})
+        server = Process(command, SETTINGS)
         url = where_it_listens(server)
     except (AssertionError, OSError) as error:
         report(f"FAILED {name} starts: {error}", False)
