@@ -31,8 +31,10 @@ class Client:
 def java(program, *arguments):
     """A Java program that is quick to start, not quick for long."""
     quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Xmx128m"]
+    # The machine's own warnings go to standard output otherwise, where answers are read.
+    quiet = ["-Xlog:disable", "-Xlog:all=warning:stderr"]
     classpath = f"{HERE / 'java'}:{WORK / 'java/classes'}:{WORK / 'java/libraries'}/*"
-    return ["java", *quick, "-cp", classpath, f"larder.interop.{program}", *arguments]
+    return ["java", *quick, *quiet, "-cp", classpath, f"larder.interop.{program}", *arguments]
 
 
 NODE = ["node", str(HERE / "node/eureka.js")]
