@@ -177,17 +177,8 @@ pub fn entries(apps: &Applications) -> impl Iterator<Item = &Arc<Instance>> {
 /// Whether two copies of an instance say the same, whenever they were made and whichever server of a
 /// cluster printed them: heartbeats are no change, and each server keeps times of its own.
 pub(crate) fn is_same(one: &Instance, other: &Instance) -> bool {
-    if one == other {
-        return true;
-    }
-    let mut other = other.clone();
-    other.updated_at = one.updated_at;
-    other.action = one.action;
-    if let (Some(other), Some(one)) = (&mut other.lease, one.lease) {
-        let Lease { renewal_interval_secs, duration_secs, .. } = *other;
-        *other = Lease { renewal_interval_secs, duration_secs, ..one };
-    }
-    other == *one
+    let terms = |lease: &Lease| (lease.renewal_interval_secs, lease.duration_secs);
+    one.says_the_same(other, |one, other| terms(one) == terms(other))
 }
 
 #[cfg(test)]

@@ -63,7 +63,8 @@ fn from_latin1(body: &[u8]) -> Vec<u8> {
 }
 
 /// `PUT apps/{app}/{id}`: 200 with an empty body, because Java's client parses any other; 404, with an
-/// empty body for the same reason, makes the client register again. A peer that knows less is told 409, with what is held.
+/// empty body for the same reason, makes the client register again. A peer that knows less is told 409, with
+/// what is held.
 pub(super) async fn heartbeat(
     eureka: &Eureka,
     app: &str,

@@ -115,7 +115,7 @@ impl Instance {
     }
 
     /// Whether both say the same, whenever the registry last changed them. Of leases `same_lease` says it.
-    pub(crate) fn says_the_same(
+    pub fn says_the_same(
         &self,
         other: &Self,
         same_lease: impl FnOnce(&Lease, &Lease) -> bool,
