@@ -43,10 +43,10 @@ pub(super) fn document(body: &[u8]) -> Result<Tree, DecodeError> {
 }
 
 fn root(body: &[u8], expected: &'static str) -> Result<Tree, DecodeError> {
-    let tree = document(body)?;
-    if let Some(tree) = tree.get(expected) {
-        return Ok(tree.clone());
-    }
+    let tree = match document(body)?.take(expected) {
+        Ok(found) => return Ok(found),
+        Err(tree) => tree,
+    };
     let found = match tree.pairs() {
         [] => tree.describe(),
         [(key, _), ..] => super::tree::quote(key),

@@ -25,6 +25,15 @@ impl Tree {
         found.map(|(_, value)| value).filter(|value| **value != Self::Null)
     }
 
+    /// The same, taken out of the tree, which is handed back if there is none.
+    pub(super) fn take(self, key: &str) -> Result<Self, Self> {
+        let Self::Map(mut pairs) = self else { return Err(self) };
+        match pairs.iter().rposition(|(name, _)| name == key) {
+            Some(place) if pairs[place].1 != Self::Null => Ok(pairs.swap_remove(place).1),
+            _ => Err(Self::Map(pairs)),
+        }
+    }
+
     /// Every value under `key`: repeated keys, lists and single values alike.
     pub(super) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a Self> {
         let values = self.pairs().iter().filter(move |(name, _)| name == key);
