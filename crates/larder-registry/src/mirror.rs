@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use larder_cache::{Clock, Time};
+use tokio::sync::watch as wake;
 use tokio::task::JoinHandle;
 
 use crate::backend::{
@@ -40,6 +41,8 @@ pub struct Mirror {
 struct Shared {
     clock: Clock,
     held: Arc<Held<Followed>>,
+    /// Whether somebody wants to know.
+    awake: wake::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -69,11 +72,24 @@ impl Mirror {
     /// Starts to follow `behind`, and remembers up to `log_len` changes. Must be called inside a tokio
     /// runtime; [`close`](Backend::close) joins what it spawns, dropping it aborts.
     pub fn start(behind: Arc<dyn Backend>, log_len: usize, clock: Clock) -> Self {
+        let mirror = Self::dormant(behind, log_len, clock);
+        mirror.wake();
+        mirror
+    }
+
+    /// As [`start`](Self::start), but asks nobody before it is [woken](Self::wake): until then it has read
+    /// nothing.
+    pub fn dormant(behind: Arc<dyn Backend>, log_len: usize, clock: Clock) -> Self {
         let catalog = Catalog::new(clock.wall(), log_len);
         let held = Arc::new(Held::new(Followed { catalog, contact: Contact::Never }));
-        let shared = Arc::new(Shared { clock, held });
+        let shared = Arc::new(Shared { clock, held, awake: wake::Sender::new(false) });
         let task = tokio::spawn(follow::run(shared.clone(), behind.clone()));
         Self { shared, behind, task: Mutex::new(Some(task)) }
+    }
+
+    /// Somebody wants to know: it is followed from now on.
+    pub fn wake(&self) {
+        self.shared.awake.send_if_modified(|awake| !std::mem::replace(awake, true));
     }
 
     /// Waits until everything was read once, at most for `patience`; says whether it was.

@@ -79,6 +79,12 @@ impl Heard {
 
 /// Follows until the mirror is closed.
 pub(super) async fn run(shared: Arc<Shared>, behind: Arc<dyn Backend>) {
+    // Cancel-safe: both only look.
+    tokio::select! {
+        biased;
+        () = closed(&shared) => return,
+        () = awake(&shared) => {}
+    }
     let mut failures = 0;
     let upstream = Upstream::new(shared.clock.clone());
     while !shared.held.is_closed() {
@@ -118,6 +124,11 @@ async fn closed(shared: &Shared) {
     let mut progress = shared.held.subscribe();
     // An error means that the mirror itself is gone.
     let _ = progress.wait_for(|progress| progress.closed).await;
+}
+
+async fn awake(shared: &Shared) {
+    // The sender is `shared`'s, so that it cannot be gone.
+    let _ = shared.awake.subscribe().wait_for(|awake| *awake).await;
 }
 
 /// Follows one watch to its end.
