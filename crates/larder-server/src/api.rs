@@ -9,11 +9,13 @@
 //! | `DELETE services/{service}/instances/{id}` | deregisters it |
 //! | `PUT services/{service}/instances/{id}/checks/{check}` | reports how one of its checks is |
 //! | `GET watch?service={service}` | streams the present state and every change, as server-sent events |
+//! | `GET watch?query={id}={read}` | the same of reads of Consul's API, many of them over one connection |
 //!
 //! Everything is JSON; a refusal is `{"error": "…"}`. Described for users in `docs/api.md`.
 
 mod checks;
 mod document;
+mod follow;
 mod instances;
 mod refusal;
 mod services;
@@ -25,6 +27,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post, put};
 use larder_cache::Clock;
+use larder_consul::server::Consul;
 use larder_registry::Registry;
 
 use crate::shutdown::Stopping;
@@ -39,11 +42,17 @@ pub(crate) use refusal::{Refusal, not_that_method};
 #[derive(Debug, Clone)]
 struct Api {
     registry: Arc<dyn Registry>,
+    consul: Arc<Consul>,
     clock: Clock,
     stopping: Stopping,
 }
 
-pub(crate) fn router(registry: Arc<dyn Registry>, clock: Clock, stopping: Stopping) -> Router {
+pub(crate) fn router(
+    registry: Arc<dyn Registry>,
+    consul: Arc<Consul>,
+    clock: Clock,
+    stopping: Stopping,
+) -> Router {
     Router::new()
         .route("/larder/v1/services", get(services::list))
         .route("/larder/v1/services/{service}", get(services::show))
@@ -53,9 +62,9 @@ pub(crate) fn router(registry: Arc<dyn Registry>, clock: Clock, stopping: Stoppi
         )
         .route("/larder/v1/services/{service}/instances/{id}/renew", post(instances::renew))
         .route("/larder/v1/services/{service}/instances/{id}/checks/{check}", put(checks::report))
-        .route("/larder/v1/watch", get(watch::stream))
+        .route("/larder/v1/watch", get(follow::stream))
         .route("/larder", axum::routing::any(refusal::nothing_here))
         .route("/larder/{*rest}", axum::routing::any(refusal::nothing_here))
         .method_not_allowed_fallback(not_that_method)
-        .with_state(Api { registry, clock, stopping })
+        .with_state(Api { registry, consul, clock, stopping })
 }

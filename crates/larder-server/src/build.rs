@@ -5,15 +5,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::Request;
+use axum::response::Response;
 use axum::{Router, middleware};
 use larder_cache::{Clock, Ticker};
+use larder_consul::server::{Consul, is_consuls};
 use larder_eureka::replicate::Peers;
 use larder_eureka::response_cache::{self, ResponseCache};
 use larder_eureka::server::Eureka;
-use larder_registry::Registry;
 use larder_registry::model::{Instance, Port};
+use larder_registry::{Mirror, Registry};
 use prometheus_client::registry::Registry as Metrics;
 use tokio::task::JoinSet;
+use tower::Service as _;
 
 use crate::checks::{self, Checks};
 use crate::config::Config;
@@ -21,7 +25,7 @@ use crate::listen::{self, Connections, Listener, Service};
 use crate::metrics::{self, Parts, Requests};
 use crate::peers::Measured;
 use crate::shutdown::Stop;
-use crate::{admin, api, guard, peers, regions, self_preservation, upstream};
+use crate::{admin, api, consul, guard, peers, regions, self_preservation, upstream};
 
 /// For how long connections wait at the start, in the system's queue, for a peer's registry to be copied. Two
 /// servers that start together wait for each other; then both serve.
@@ -37,6 +41,7 @@ pub struct Server {
     responses: Arc<ResponseCache>,
     checks: Arc<Checks>,
     peers: Arc<Peers>,
+    consul: Arc<Consul>,
     ticker: Ticker,
 }
 
@@ -85,7 +90,8 @@ impl Server {
         let listeners = bind(&config.listen).await?;
         let clock = Clock::running();
         let ticker = Ticker::start(clock.clone(), Ticker::PERIOD);
-        let upstream::Opened { registry, guard } = upstream::open(&config, &clock)?;
+        let upstream::Opened { registry, guard, agents, dormant } =
+            upstream::open(&config, &clock)?;
         let options = response_cache::Options {
             read_only_tier: config.eureka.read_only_tier,
             capacity: config.eureka.cache_bytes,
@@ -93,19 +99,23 @@ impl Server {
         };
         let shown = regions::open(&config, &clock)?;
         let responses = ResponseCache::with_regions(&registry, shown, options, clock.clone())?;
-        let connections = Connections::new(config.limits.connections);
+        let connections =
+            Connections::new(config.limits.connections, config.limits.client_connections);
         let stop = Stop::new();
         let (probed, probing) = (registry.clone(), config.checks.clone());
         let checks = Checks::start(probing, probed, clock.clone(), stop.listener()).await?;
         let checks = Arc::new(checks);
+        let consul =
+            Consul::new(registry.clone(), agents, consul::options(&config), clock.clone())?;
         let parts = Parts {
             registry: registry.clone(),
             responses: responses.clone(),
             checks: checks.clone(),
             connections: connections.clone(),
             guard: guard.clone(),
+            consul: consul.clone(),
         };
-        let api = api::router(registry.clone(), clock.clone(), stop.listener());
+        let api = api::router(registry.clone(), consul.clone(), clock.clone(), stop.listener());
         let api = api.merge(upstream::confirmation(guard));
         let api = api.merge(self_preservation::router(registry.clone()));
         let bound: Vec<SocketAddr> = listeners.iter().map(|bound| bound.address).collect();
@@ -119,10 +129,15 @@ impl Server {
             eureka = eureka.limited_to(limits);
         }
         let replication = Measured { peers: peers.clone(), operations: eureka.operations() };
-        let router = router(&config, parts, replication, api, eureka, &stop);
+        let protocols = Protocols {
+            eureka: larder_eureka::server::router(Arc::new(eureka)),
+            consul: consul.clone(),
+            dormant,
+        };
+        let router = router(&config, parts, replication, api, protocols, &stop);
         let limits = config.limits;
         let service = Service { router, limits, connections, stopping: stop.listener() };
-        Ok(Self { listeners, service, stop, registry, responses, checks, peers, ticker })
+        Ok(Self { listeners, service, stop, registry, responses, checks, peers, consul, ticker })
     }
 
     /// The addresses that it listens on, with the ports that the system chose.
@@ -150,6 +165,7 @@ impl Server {
             regions.close().await;
         }
         self.peers.close().await;
+        self.consul.close().await;
         self.responses.close().await;
         self.registry.close().await;
         self.ticker.stop().await;
@@ -176,13 +192,35 @@ async fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, BuildError> {
     Ok(listeners)
 }
 
-/// Larder's own paths first; Eureka takes the rest.
+/// What other systems' clients speak.
+#[derive(Debug, Clone)]
+struct Protocols {
+    eureka: Router,
+    consul: Arc<Consul>,
+    /// What is to be woken when others than Consul's clients ask.
+    dormant: Option<Arc<Mirror>>,
+}
+
+impl Protocols {
+    /// Consul has its own paths; Eureka takes the rest.
+    async fn answer(mut self, request: Request) -> Response {
+        if is_consuls(request.uri().path()) {
+            return self.consul.answer(request).await;
+        }
+        match self.eureka.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// Larder's own paths first; then those of the protocols.
 fn router(
     config: &Config,
     parts: Parts,
     replication: Measured,
     api: Router,
-    eureka: Eureka,
+    protocols: Protocols,
     stop: &Stop,
 ) -> Router {
     let requests = Requests::default();
@@ -190,14 +228,18 @@ fn router(
     let help = "Requests answered, by surface, method and status";
     measured.register("larder_http_requests", help, requests.clone());
     parts.checks.figures().register(&mut measured);
-    let registry = parts.registry.clone();
+    let read = upstream::Read {
+        registry: parts.registry.clone(),
+        consul_answers: protocols.consul.behind().is_some(),
+        dormant: protocols.dormant.clone(),
+    };
     measured.register_collector(Box::new(regions::Measured(parts.responses.clone())));
     measured.register_collector(Box::new(parts));
     measured.register_collector(Box::new(replication));
     let routes = admin::router(measured, stop.listener())
         .merge(api)
-        .fallback_service(larder_eureka::server::router(Arc::new(eureka)));
-    let routes = routes.layer(middleware::from_fn_with_state(registry, upstream::show_age));
+        .fallback(move |request: Request| protocols.clone().answer(request));
+    let routes = routes.layer(middleware::from_fn_with_state(read, upstream::show_age));
     // The last layer is the outermost: a request is counted whatever becomes of it.
     guard::around(routes, &config.limits)
         .layer(middleware::from_fn_with_state(requests, metrics::count))

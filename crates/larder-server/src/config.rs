@@ -5,6 +5,7 @@
 //! `[limits]`), else from its default. Everything that is wrong is reported at once. All keys are
 //! described in `docs/configuration.md`.
 
+mod consul;
 mod keys;
 mod layers;
 mod peers;
@@ -20,6 +21,7 @@ use larder_registry::lease::LeaseTime;
 
 use crate::checks::allow::Allow;
 
+pub use consul::Consul;
 pub use keys::KEYS;
 pub use layers::{Layers, Mistake, Mistakes};
 pub use peers::Peers;
@@ -48,6 +50,8 @@ pub struct Config {
     pub peers: Peers,
     /// `[eureka]`, what concerns how often lists are read
     pub rate_limit: RateLimit,
+    /// `[consul]`
+    pub consul: Consul,
     /// `[checks]`
     pub checks: Checks,
     /// `[log]`
@@ -68,8 +72,11 @@ pub struct Limits {
     /// `limits.connections`: how many connections are served at once, on all listeners; more wait their
     /// turn. 1 to 1,000,000, 10,000 by default.
     pub connections: usize,
+    /// `limits.client_connections`: how many of them one client (by its address) may have; one more is answered
+    /// 429 and closed. 0 to 1,000,000, 0 by default: as many as it likes.
+    pub client_connections: usize,
     /// `limits.request_secs`: how long a request may take until its answer begins; a longer one is
-    /// answered 408. 1 to 3,600, 30 by default.
+    /// answered 408. 1 to 3,600, 30 by default. A read of Consul's API may wait longer: `consul.max_query_secs`.
     pub request: Duration,
     /// `limits.idle_secs`: how long a connection may take to send the head of its next request, or to
     /// take any more of an answer; then it is closed. 1 to 3,600, 75 by default: longer than clients
@@ -150,6 +157,7 @@ impl Default for Config {
                 header_bytes: 32 << 10,
                 headers: 100,
                 connections: 10_000,
+                client_connections: 0,
                 request: Duration::from_secs(30),
                 idle: Duration::from_secs(75),
                 shutdown: Duration::from_secs(10),
@@ -167,6 +175,7 @@ impl Default for Config {
             eureka: Eureka { read_only_tier: ReadOnlyTier::Push, cache_bytes: 256 << 20 },
             peers: Peers::default(),
             rate_limit: RateLimit::default(),
+            consul: Consul::default(),
             checks: Checks { allow: Allow::default(), workers: 256, limit: 10_000 },
             log: Log { filter: "info".to_owned(), json: false },
         }

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
+use larder_consul::server::is_consuls;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::api::Refusal;
@@ -22,8 +23,12 @@ pub(crate) fn around(router: Router, limits: &Limits) -> Router {
         .layer(middleware::from_fn(move |request, next| in_time(allowed, request, next)))
 }
 
-/// Only until the answer begins: a watch may go on for ever.
+/// Only until the answer begins: a watch may go on for ever. Consul's API keeps its own time: there, whoever
+/// asks says how long to wait.
 async fn in_time(allowed: Duration, request: Request, next: Next) -> Response {
+    if is_consuls(request.uri().path()) {
+        return next.run(request).await;
+    }
     if let Ok(response) = tokio::time::timeout(allowed, next.run(request)).await {
         return response;
     }

@@ -8,6 +8,7 @@ pub mod api;
 mod build;
 mod checks;
 pub mod config;
+mod consul;
 mod guard;
 mod listen;
 pub mod logs;

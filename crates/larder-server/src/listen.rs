@@ -1,5 +1,6 @@
 //! Accepts connections and serves them, within limits, until told to stop.
 
+mod protocol;
 mod stall;
 
 use std::io;
@@ -9,14 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use larder_consul::server::crowd::{self, Crowd, Seat};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-use self::stall::Impatient;
 use crate::config::Limits;
 use crate::shutdown::Stopping;
 
@@ -45,6 +44,8 @@ pub(crate) struct Connections {
     /// One for each connection that may be served at once.
     permits: Arc<Semaphore>,
     open: AtomicU64,
+    /// Those of each client.
+    clients: Arc<Crowd>,
 }
 
 /// An open connection, to be counted as long as it lives.
@@ -55,8 +56,12 @@ struct Open {
 }
 
 impl Connections {
-    pub(crate) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { permits: Arc::new(Semaphore::new(most)), open: AtomicU64::new(0) })
+    /// As many as `most`, and of one client no more than `of_each`, if that is not zero.
+    pub(crate) fn new(most: usize, of_each: usize) -> Arc<Self> {
+        let permits = Arc::new(Semaphore::new(most));
+        // Those in all are counted by the permits, for which one may wait.
+        let clients = Crowd::new(crowd::Limits { total: usize::MAX, of_each });
+        Arc::new(Self { permits, open: AtomicU64::new(0), clients })
     }
 
     pub(crate) fn open(&self) -> u64 {
@@ -99,12 +104,12 @@ pub(crate) async fn serve(listener: Listener, service: Service) {
     loop {
         // cancel-safe: a connection that waits its turn is dropped unheard, as those in the system's
         // queue are.
-        let (stream, open) = tokio::select! {
+        let accepted = tokio::select! {
             connection = next(&listener, &service.connections) => connection,
             () = stopping.wait() => break,
         };
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(connection(stream, service.clone(), open));
+        tasks.spawn(connection(accepted, service.clone()));
     }
     drop(listener);
     let finished = async { while tasks.join_next().await.is_some() {} };
@@ -114,18 +119,28 @@ pub(crate) async fn serve(listener: Listener, service: Service) {
     }
 }
 
-/// The next connection that may be served. It is accepted before its turn is waited for: the other way
-/// round, a listener to which nobody connects would take a turn from one that is busy.
-async fn next(listener: &Listener, connections: &Arc<Connections>) -> (TcpStream, Open) {
-    let stream = accept(listener).await;
-    (stream, connections.admit().await)
+/// A connection that may be served.
+struct Accepted {
+    stream: TcpStream,
+    from: SocketAddr,
+    open: Open,
+    /// None for one more than its client may have.
+    seat: Option<Seat>,
 }
 
-async fn accept(listener: &Listener) -> TcpStream {
+/// The next connection that may be served. It is accepted before its turn is waited for: the other way
+/// round, a listener to which nobody connects would take a turn from one that is busy.
+async fn next(listener: &Listener, connections: &Arc<Connections>) -> Accepted {
+    let (stream, from) = accept(listener).await;
+    let seat = connections.clients.seat(from.ip()).ok();
+    Accepted { stream, from, seat, open: connections.admit().await }
+}
+
+async fn accept(listener: &Listener) -> (TcpStream, SocketAddr) {
     let mut failed = false;
     loop {
         match listener.socket.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(accepted) => return accepted,
             Err(error) => {
                 // Once for each time of trouble: it may last long, and is tried often.
                 if !std::mem::replace(&mut failed, true) {
@@ -138,30 +153,32 @@ async fn accept(listener: &Listener) -> TcpStream {
     }
 }
 
-async fn connection(stream: TcpStream, service: Service, _open: Open) {
-    let Service { router, limits, mut stopping, .. } = service;
+async fn connection(accepted: Accepted, service: Service) {
+    let Accepted { stream, from, open: _open, seat } = accepted;
+    let Service { router, limits, stopping, .. } = service;
     // Answers are written whole: waiting for more to send would only add to their latency.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY was refused");
     }
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.idle)
-        .max_buf_size(limits.header_bytes)
-        .max_headers(limits.headers);
-    let stream = TokioIo::new(Impatient::new(stream, limits.idle));
-    let serving = builder.serve_connection(stream, TowerToHyperService::new(router));
-    let mut serving = std::pin::pin!(serving);
-    // cancel-safe: the connection is polled by reference and goes on after the other branch.
-    let result = tokio::select! {
-        result = serving.as_mut() => result,
-        () = stopping.wait() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
+    let Some(_seat) = seat else {
+        refuse(stream, limits.idle).await;
+        return;
     };
+    let result = protocol::serve(stream, from, router, limits, stopping).await;
     if let Err(error) = result {
         tracing::debug!(%error, "a connection ended early");
     }
+}
+
+/// Says so before anything was asked, as Consul's agent does, and closes.
+async fn refuse(mut stream: TcpStream, patience: Duration) {
+    let says = "this client has as many connections as it may (limits.client_connections)\n";
+    let head = "HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\nConnection: close";
+    let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{says}", says.len());
+    let told = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await
+    };
+    // Whoever does not take it need not know.
+    let _ = tokio::time::timeout(patience, told).await;
 }

@@ -1,5 +1,7 @@
 //! What is measured, for Prometheus. Labels have few values: nothing that users choose is one.
 
+mod consul;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use larder_cache::Stats;
+use larder_consul::server::{Consul, is_consuls};
 use larder_eureka::response_cache::ResponseCache;
 use larder_registry::backend::Copied;
 use larder_registry::model::{Health, Status};
@@ -53,6 +56,7 @@ fn surface(path: &str) -> &'static str {
     match path {
         "/healthz" | "/metrics" => "admin",
         path if path.starts_with("/larder/") => "larder",
+        path if is_consuls(path) => "consul",
         _ => "eureka",
     }
 }
@@ -69,6 +73,7 @@ pub(crate) struct Parts {
     pub(crate) checks: Arc<Checks>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) guard: Option<Arc<Guarded>>,
+    pub(crate) consul: Arc<Consul>,
 }
 
 impl fmt::Debug for Parts {
@@ -85,6 +90,7 @@ impl Collector for Parts {
         self.encode_upstream(&mut encoder)?;
         self.encode_expired(&mut encoder)?;
         self.encode_checks(&mut encoder)?;
+        consul::encode(&self.consul, &mut encoder)?;
         let read_write = ("read-write", Some(self.responses.read_write_stats()));
         let read_only = ("read-only", self.responses.read_only_stats());
         let tiers: Vec<_> = [read_write, read_only]

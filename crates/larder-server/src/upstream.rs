@@ -1,15 +1,17 @@
 //! In front of another registry: opens it, and says with each answer how old what is read may be.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{AGE, RETRY_AFTER};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use larder_cache::Clock;
+use larder_consul::server::{Behind, is_consuls};
 use larder_etcd::Etcd;
 use larder_eureka::EurekaClient;
 use larder_mdns::Mdns;
@@ -19,6 +21,7 @@ use larder_registry::{Backend, Guarded, Memory, Mirror, Registry, guard, memory}
 
 use crate::api::{self, Refusal};
 use crate::config::{self, Address, Config, Guard, Upstream};
+use crate::consul;
 
 /// Why the registry behind cannot be used. Not retried: correct `upstream.url`.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +30,9 @@ pub enum OpenError {
     /// Its etcd cannot be.
     #[error(transparent)]
     Etcd(#[from] larder_etcd::OptionsError),
+    /// Its Consul agents cannot be.
+    #[error(transparent)]
+    Consul(#[from] larder_consul::server::BehindError),
     /// Its Eureka servers cannot be.
     #[error(transparent)]
     Eureka(#[from] larder_eureka::OptionsError),
@@ -39,6 +45,10 @@ pub enum OpenError {
 pub(crate) struct Opened {
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) guard: Option<Arc<Guarded>>,
+    /// The way to Consul's agents, if they are what is behind.
+    pub(crate) agents: Option<Behind>,
+    /// What is to be woken when somebody other than Consul's clients asks.
+    pub(crate) dormant: Option<Arc<Mirror>>,
 }
 
 /// The registry that is served: this server's own, or a mirror of the one behind. Nothing is asked yet: the
@@ -47,17 +57,32 @@ pub(crate) fn open(config: &Config, clock: &Clock) -> Result<Opened, OpenError> 
     let (limits, clock) = (config.registry, clock.clone());
     let Some(address) = &config.upstream.url else {
         let registry = Arc::new(Memory::start(embedded(&limits), clock));
-        return Ok(Opened { registry, guard: None });
+        return Ok(Opened { registry, guard: None, agents: None, dormant: None });
     };
-    let behind = behind(config, address, clock.clone())?;
+    let (behind, agents) = behind(config, address, clock.clone())?;
     let options = guard::Options { mode: mode(config.upstream.guard), ..guard::Options::default() };
     let guard = Arc::new(Guarded::new(behind, options, clock.clone()));
-    let registry = Arc::new(Mirror::start(guard.clone(), limits.log_len, clock));
-    Ok(Opened { registry, guard: Some(guard) })
+    let mirror = Arc::new(Mirror::dormant(guard.clone(), limits.log_len, clock));
+    // What answers Consul's clients follows what they ask for; the rest is followed once somebody else asks.
+    let dormant = agents.is_some().then(|| mirror.clone());
+    if dormant.is_none() {
+        mirror.wake();
+    }
+    Ok(Opened { registry: mirror, guard: Some(guard), agents, dormant })
 }
 
-fn behind(config: &Config, address: &Address, clock: Clock) -> Result<Arc<dyn Backend>, OpenError> {
-    Ok(match address {
+/// The registry behind; with it the way to it, if others go it as well.
+fn behind(
+    config: &Config,
+    address: &Address,
+    clock: Clock,
+) -> Result<(Arc<dyn Backend>, Option<Behind>), OpenError> {
+    let backend: Arc<dyn Backend> = match address {
+        Address::Consul { servers } => {
+            let agents = consul::behind(config, servers, &clock)?;
+            let registry = agents.registry(&larder_consul::backend::Options::default(), &clock);
+            return Ok((Arc::new(registry), Some(agents)));
+        }
         Address::Etcd { endpoints, prefix } => {
             Arc::new(Etcd::connect(etcd_options(config, endpoints, prefix.as_ref()), clock)?)
         }
@@ -75,7 +100,8 @@ fn behind(config: &Config, address: &Address, clock: Clock) -> Result<Arc<dyn Ba
             };
             Arc::new(Mdns::start(options, clock)?)
         }
-    })
+    };
+    Ok((backend, None))
 }
 
 /// This server's own registry.
@@ -156,15 +182,37 @@ fn credentials(upstream: &Upstream) -> Option<(String, String)> {
     (!user.is_empty()).then_some((user, password))
 }
 
+/// How long the first who asks waits for what is behind to be read.
+const FIRST_READING: Duration = Duration::from_secs(2);
+
+/// What is read, and by whom it is told.
+#[derive(Debug, Clone)]
+pub(crate) struct Read {
+    pub(crate) registry: Arc<dyn Registry>,
+    /// Consul's paths are answered by its agents, who say themselves how old an answer is.
+    pub(crate) consul_answers: bool,
+    /// What is to be woken.
+    pub(crate) dormant: Option<Arc<Mirror>>,
+}
+
 /// Around every read: nobody is told that there is nothing before it was read once, and while the registry
 /// behind is out of reach an answer says for how long, in its header `Age`.
 pub(crate) async fn show_age(
-    State(registry): State<Arc<dyn Registry>>,
+    State(Read { registry, consul_answers, dormant }): State<Read>,
     request: Request,
     next: Next,
 ) -> Response {
+    if !is_of_registry(request.uri(), consul_answers) {
+        return next.run(request).await;
+    }
+    if let Some(mirror) = dormant
+        && registry.copy() == Some(Copied::Nothing)
+    {
+        mirror.wake();
+        mirror.wait_until_ready(FIRST_READING).await;
+    }
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    match registry.copy().filter(|_| reads && is_of_registry(request.uri().path())) {
+    match registry.copy().filter(|_| reads) {
         None | Some(Copied::Connected) => next.run(request).await,
         Some(Copied::Nothing) => {
             let says = "the registry behind this server (upstream.url) has not been reached yet: try \
@@ -180,7 +228,13 @@ pub(crate) async fn show_age(
     }
 }
 
-/// The other paths speak of this server.
-fn is_of_registry(path: &str) -> bool {
-    !matches!(path, "/healthz" | "/metrics")
+/// The other paths speak of this server, or an agent of Consul answers them.
+fn is_of_registry(uri: &Uri, consul_answers: bool) -> bool {
+    let path = uri.path();
+    let follows_reads = || {
+        let query = uri.query().unwrap_or_default();
+        path == "/larder/v1/watch" && query.split('&').any(|pair| pair.starts_with("query="))
+    };
+    let is_of_agent = consul_answers && (is_consuls(path) || follows_reads());
+    !is_of_agent && !matches!(path, "/healthz" | "/metrics")
 }

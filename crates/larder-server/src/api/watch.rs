@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::Query;
+use axum::http::Uri;
 use axum::response::sse::{self, KeepAlive, Sse};
 use futures_util::Stream;
 use larder_registry::model::Name;
@@ -16,7 +16,7 @@ use super::{Api, Instance, InstanceChange, ListingEnd};
 use crate::shutdown::Stopping;
 
 /// How often a comment is sent while nothing happens, so that a dead connection is noticed.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Strict: whoever misspells `service` would be told of everything and think it was one.
 #[derive(Debug, Deserialize)]
@@ -28,10 +28,10 @@ pub(super) struct Wanted {
 /// Ends when the program stops. What a slow reader has not read yet costs no memory but its place: it
 /// is handed a new listing if it falls too far behind.
 pub(super) async fn stream(
-    State(api): State<Api>,
-    query: Result<Query<Wanted>, QueryRejection>,
-) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Refusal> {
-    let Query(wanted) = query?;
+    api: Api,
+    uri: &Uri,
+) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>> + use<>>, Refusal> {
+    let Query(wanted) = Query::<Wanted>::try_from_uri(uri)?;
     if wanted.service.as_deref() == Some("") {
         return Err(Refusal::invalid("service is empty: leave it out to watch all services"));
     }

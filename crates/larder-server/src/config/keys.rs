@@ -9,7 +9,7 @@ use std::time::Duration;
 use larder_eureka::response_cache::ReadOnlyTier;
 use larder_registry::lease::LeaseTime;
 
-use super::{Config, READ_ONLY_INTERVAL, Secret, peers, rate_limit, regions, upstream};
+use super::{Config, READ_ONLY_INTERVAL, Secret, consul, peers, rate_limit, regions, upstream};
 use crate::checks::allow::Allow;
 
 /// One setting: its dotted key, and what sets it from text, or says what was expected.
@@ -22,7 +22,7 @@ pub struct Key {
 
 /// Every key. `eureka.read_only_secs` comes after the mode that it belongs to, `eureka.region_apps` after the
 /// regions.
-pub const KEYS: [Key; 46] = [
+pub const KEYS: [Key; 60] = [
     Key { name: "listen", set: |config, text| put(&mut config.listen, addresses(text)) },
     Key {
         name: "limits.body_bytes",
@@ -39,6 +39,10 @@ pub const KEYS: [Key; 46] = [
     Key {
         name: "limits.connections",
         set: |config, text| put(&mut config.limits.connections, number(text, 1..=1_000_000)),
+    },
+    Key {
+        name: "limits.client_connections",
+        set: |config, text| put(&mut config.limits.client_connections, number(text, 0..=1_000_000)),
     },
     Key {
         name: "limits.request_secs",
@@ -91,6 +95,10 @@ pub const KEYS: [Key; 46] = [
     Key {
         name: "upstream.password",
         set: |config, text| put(&mut config.upstream.password, Ok(Secret(text.to_owned()))),
+    },
+    Key {
+        name: "upstream.token",
+        set: |config, text| put(&mut config.upstream.token, Ok(Secret(text.to_owned()))),
     },
     Key {
         name: "upstream.guard",
@@ -186,6 +194,54 @@ pub const KEYS: [Key; 46] = [
     Key {
         name: "eureka.rate_limit_standard",
         set: |config, text| put(&mut config.rate_limit.standard, is_on(text)),
+    },
+    Key {
+        name: "consul.node_name",
+        set: |config, text| put(&mut config.consul.node_name, consul::name(text)),
+    },
+    Key {
+        name: "consul.node_address",
+        set: |config, text| put(&mut config.consul.node_address, consul::address(text)),
+    },
+    Key {
+        name: "consul.datacenter",
+        set: |config, text| put(&mut config.consul.datacenter, consul::name(text)),
+    },
+    Key {
+        name: "consul.max_query_secs",
+        set: |config, text| put(&mut config.consul.max_query, secs(text, 1..=3_600)),
+    },
+    Key {
+        name: "consul.default_query_secs",
+        set: |config, text| put(&mut config.consul.default_query, secs(text, 1..=3_600)),
+    },
+    Key {
+        name: "consul.parked",
+        set: |config, text| put(&mut config.consul.parked, number(text, 1..=10_000_000)),
+    },
+    Key {
+        name: "consul.parked_client",
+        set: |config, text| put(&mut config.consul.parked_client, number(text, 0..=10_000_000)),
+    },
+    Key {
+        name: "consul.kv_entries",
+        set: |config, text| put(&mut config.consul.kv_entries, number(text, 0..=10_000_000)),
+    },
+    Key {
+        name: "consul.kv_bytes",
+        set: |config, text| put(&mut config.consul.kv_bytes, number(text, 1 << 20..=1 << 40)),
+    },
+    Key {
+        name: "consul.cache_bytes",
+        set: |config, text| put(&mut config.consul.cache_bytes, number(text, 1 << 20..=1 << 40)),
+    },
+    Key {
+        name: "consul.stale_if_error_secs",
+        set: |config, text| put(&mut config.consul.stale_if_error, secs(text, 0..=31_536_000)),
+    },
+    Key {
+        name: "consul.upstream_queries",
+        set: |config, text| put(&mut config.consul.upstream_queries, number(text, 2..=10_000)),
     },
     Key { name: "checks.allow", set: |config, text| put(&mut config.checks.allow, allow(text)) },
     Key {

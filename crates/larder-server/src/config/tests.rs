@@ -16,12 +16,13 @@ fn read(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
 }
 
 /// For every key, a text that is not its default.
-const OTHER: [(&str, &str); 46] = [
+const OTHER: [(&str, &str); 60] = [
     ("listen", "127.0.0.2:1"),
     ("limits.body_bytes", "2048"),
     ("limits.header_bytes", "16384"),
     ("limits.headers", "50"),
     ("limits.connections", "7"),
+    ("limits.client_connections", "31"),
     ("limits.request_secs", "5"),
     ("limits.idle_secs", "6"),
     ("limits.shutdown_secs", "0"),
@@ -34,6 +35,7 @@ const OTHER: [(&str, &str); 46] = [
     ("upstream.url", "etcd://127.0.0.1:2379"),
     ("upstream.user", "larder"),
     ("upstream.password", "secret"),
+    ("upstream.token", "secret"),
     ("upstream.guard", "on"),
     ("eureka.regions", "east=http://a:8761/eureka,east=b,west=c:1"),
     ("eureka.region_apps", "*=orders"),
@@ -58,6 +60,18 @@ const OTHER: [(&str, &str); 46] = [
     ("eureka.rate_limit_full_reads", "23"),
     ("eureka.rate_limit_privileged", "mine"),
     ("eureka.rate_limit_standard", "on"),
+    ("consul.node_name", "node-1"),
+    ("consul.node_address", "10.0.0.9"),
+    ("consul.datacenter", "east"),
+    ("consul.max_query_secs", "61"),
+    ("consul.default_query_secs", "62"),
+    ("consul.parked", "63"),
+    ("consul.parked_client", "64"),
+    ("consul.kv_entries", "65"),
+    ("consul.kv_bytes", "1048577"),
+    ("consul.cache_bytes", "1048578"),
+    ("consul.stale_if_error_secs", "66"),
+    ("consul.upstream_queries", "67"),
     ("checks.allow", "10.0.0.0/8,*.internal"),
     ("checks.workers", "12"),
     ("checks.limit", "13"),

@@ -12,6 +12,9 @@ pub struct Upstream {
     pub user: String,
     /// `upstream.password`: that user's.
     pub password: Secret,
+    /// `upstream.token`: Consul's ACL token with which this server itself asks an agent; empty, the default, for
+    /// the anonymous one. Requests that are handed on have the token of whoever sent them.
+    pub token: Secret,
     /// `upstream.guard`: what to do when a mass of instances vanishes at once. `warn`, the default: say so in
     /// the log. `on`: keep them until it is confirmed as well. `off`: nothing.
     pub guard: Guard,
@@ -57,6 +60,11 @@ pub enum Address {
         /// Where their API is; `/eureka` if there is none.
         path: Option<String>,
     },
+    /// `consul+http://HOST:PORT[,HOST:PORT]...`: an agent of Consul, or several that know the same.
+    Consul {
+        /// Their addresses.
+        servers: Vec<String>,
+    },
     /// `mdns://[INTERFACE[:PORT]]`: on the local network, as go-micro's default registry announces it.
     Mdns {
         /// The address of the interface to use; the system's choice if there is none.
@@ -90,10 +98,24 @@ pub(super) fn address(text: &str) -> Result<Option<Address>, String> {
         let (servers, path) = servers(rest).ok_or(expected)?;
         return Ok(Some(Address::Eureka { servers, path }));
     }
-    if text.starts_with("eureka+https://") {
-        return Err("eureka+http://HOST:PORT, as TLS is not built in".to_owned());
+    if let Some(rest) = text.strip_prefix("consul+http://") {
+        let expected = "consul+http://HOST:PORT, with commas between several agents, without a path, a user \
+                        or a token: that is upstream.token";
+        let (servers, path) = servers(rest).ok_or(expected)?;
+        return if path.is_none() {
+            Ok(Some(Address::Consul { servers }))
+        } else {
+            Err(expected.to_owned())
+        };
     }
-    let expected = "etcd://HOST:PORT or eureka+http://HOST:PORT, with commas between several servers, or mdns://";
+    for secure in ["eureka+https://", "consul+https://"] {
+        if text.starts_with(secure) {
+            let plain = secure.replace("https", "http");
+            return Err(format!("{plain}HOST:PORT, as TLS is not built in"));
+        }
+    }
+    let expected = "consul+http://HOST:PORT, etcd://HOST:PORT or eureka+http://HOST:PORT, with commas between \
+                    several servers, or mdns://";
     let rest = text.strip_prefix("etcd://").ok_or(expected)?;
     let (endpoints, prefix) = servers(rest).ok_or(expected)?;
     Ok(Some(Address::Etcd { endpoints, prefix }))
@@ -160,6 +182,25 @@ mod tests {
         ] {
             let refused = address(text).expect_err(text);
             assert!(refused.contains(says) && !refused.contains("secret"), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn consul_has_agents_and_no_path() {
+        let agents = |servers: &[&str]| {
+            let servers = servers.iter().map(ToString::to_string).collect();
+            Ok(Some(Address::Consul { servers }))
+        };
+        assert_eq!(address("consul+http://a:8500"), agents(&["a:8500"]));
+        assert_eq!(address("consul+http://a:8500, b:8500/"), agents(&["a:8500", "b:8500"]));
+        for (text, says) in [
+            ("consul+https://a", "TLS is not built in"),
+            ("consul+http://a/v1", "without a path"),
+            ("consul+http://token@a", "upstream.token"),
+            ("consul+http://", "HOST:PORT"),
+        ] {
+            let refused = address(text).expect_err(text);
+            assert!(refused.contains(says), "{text}: {refused}");
         }
     }
 
