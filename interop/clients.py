@@ -29,11 +29,15 @@ class Client:
 
 
 def java(program, *arguments):
+    return java_of(HERE / "java", WORK / "java", program, *arguments)
+
+
+def java_of(settings, work, program, *arguments):
     """A Java program that is quick to start, not quick for long."""
     quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Xmx128m"]
     # The machine's own warnings go to standard output otherwise, where answers are read.
     quiet = ["-Xlog:disable", "-Xlog:all=warning:stderr"]
-    classpath = f"{HERE / 'java'}:{WORK / 'java/classes'}:{WORK / 'java/libraries'}/*"
+    classpath = f"{settings}:{work / 'classes'}:{work / 'libraries'}/*"
     return ["java", *quick, *quiet, "-cp", classpath, f"larder.interop.{program}", *arguments]
 
 

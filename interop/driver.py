@@ -43,8 +43,9 @@ METADATA = {
     "city": "Zürich 中 🍞",
 }
 
-#: What would lead a client away from loopback.
+#: What would lead a client away from loopback, or to a server other than the one that it is told.
 PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
+ELSEWHERE = ("CONSUL_",)
 
 
 class Process:
@@ -53,7 +54,11 @@ class Process:
     started = []
 
     def __init__(self, command, environment):
-        kept = {key: value for key, value in os.environ.items() if key.lower() not in PROXIES}
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if key.lower() not in PROXIES and not key.startswith(ELSEWHERE)
+        }
         self.child = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -86,21 +91,39 @@ class Process:
         self.child.wait(PATIENCE)
 
 
+class Refused(AssertionError):
+    """A client could not do what it was told to."""
+
+
 class Adapter(Process):
     """A process of a client."""
 
     def __init__(self, client):
         super().__init__(client.command, client.environment)
         self.client = client
+        self.asked = None
 
     def do(self, command, **arguments):
+        self.ask(command, **arguments)
+        return self.answer()
+
+    def ask(self, command, **arguments):
+        """Tells it what to do, without waiting until it is done."""
+        self.asked = command
         try:
             self.child.stdin.write(json.dumps({"do": command, **arguments}) + "\n")
             self.child.stdin.flush()
-            outcome = json.loads(self.line())
-            assert "error" not in outcome, outcome["error"]
-        except (AssertionError, OSError, ValueError) as error:
+        except OSError as error:
             raise AssertionError(f"{self.client.name} {command}: {error}") from None
+
+    def answer(self):
+        """What came of the command that it was told last."""
+        try:
+            outcome = json.loads(self.line())
+        except (AssertionError, ValueError) as error:
+            raise AssertionError(f"{self.client.name} {self.asked}: {error}") from None
+        if "error" in outcome:
+            raise Refused(f"{self.client.name} {self.asked}: {outcome['error']}")
         return outcome["answer"]
 
 
@@ -148,9 +171,9 @@ class Pair:
             self.other_client, self.server, self.registered["app"]
         )
 
-    def unable(self, needs):
-        """Who of the two cannot do what, if so."""
-        for role, need in needs:
+    def unable(self, expectation):
+        """Who of the two cannot do what is expected, if so."""
+        for role, need in NEEDS.get(expectation, []):
             client = getattr(self, role)
             if not getattr(client, need):
                 return f"{client.name}: not {need}"
@@ -216,7 +239,7 @@ def check(pair, expectations=EXPECTATIONS):
         failed = error
     for expectation in expectations:
         name = f"{pair.title}: {expectation.__name__.replace('_', ' ')}"
-        unable = pair.unable(NEEDS.get(expectation, []))
+        unable = pair.unable(expectation)
         if unable:
             yield f"-      {name}: does not apply: {unable}", None
             continue
