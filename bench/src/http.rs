@@ -25,16 +25,64 @@ pub struct Answer {
     pub bytes: usize,
 }
 
+/// What came back, kept.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// Its status line and headers, as they came.
+    pub head: String,
+    /// Its body, without the marks between chunks.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// The names and values of its headers.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let lines = self.head.lines().skip(1);
+        lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name, value.trim()))
+    }
+
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// How often its body has this text.
+    pub fn count(&self, text: &str) -> usize {
+        self.body.windows(text.len()).filter(|window| *window == text.as_bytes()).count()
+    }
+}
+
 impl Connection {
     /// Connects.
     pub async fn open(address: SocketAddr) -> Self {
+        Self::with_room(address, 256 << 10).await
+    }
+
+    /// Connects, and reads so many bytes at once: little for connections by the thousand.
+    pub async fn with_room(address: SocketAddr, bytes: usize) -> Self {
         let stream = TcpStream::connect(address).await.expect("it listens");
         stream.set_nodelay(true).expect("it is a socket");
-        Self { stream, buffer: vec![0; 256 << 10].into(), filled: 0 }
+        Self { stream, buffer: vec![0; bytes].into(), filled: 0 }
     }
 
     /// Sends a request, and reads its answer to the end.
     pub async fn call(&mut self, request: &[u8]) -> Answer {
+        let head = self.head(request).await.to_ascii_lowercase();
+        let bytes = self.body(&head, None).await;
+        Answer { status: status(&head), bytes }
+    }
+
+    /// Sends a request, and keeps its answer.
+    pub async fn ask(&mut self, request: &[u8]) -> Reply {
+        let head = self.head(request).await;
+        let mut body = Vec::new();
+        self.body(&head.to_ascii_lowercase(), Some(&mut body)).await;
+        Reply { status: status(&head), head, body }
+    }
+
+    async fn head(&mut self, request: &[u8]) -> String {
         self.stream.write_all(request).await.expect("it is connected");
         let end = loop {
             if let Some(end) = find(&self.buffer[..self.filled], b"\r\n\r\n") {
@@ -42,27 +90,31 @@ impl Connection {
             }
             self.fill().await;
         };
-        let head = String::from_utf8_lossy(&self.buffer[..end]).to_ascii_lowercase();
+        let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
         self.drop_front(end);
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let status = status.expect("an answer has a status");
+        head
+    }
+
+    async fn body(&mut self, head: &str, kept: Option<&mut Vec<u8>>) -> usize {
         let header = |name: &str| {
             head.lines()
                 .find_map(|line| line.strip_prefix(name))
                 .map(|value| value.trim().to_owned())
         };
-        let bytes = match header("content-length:") {
-            Some(length) => self.skip(length.parse().expect("it is a number")).await,
-            None if header("transfer-encoding:").is_some() => self.skip_chunks().await,
+        match header("content-length:") {
+            Some(length) => self.take(length.parse().expect("it is a number"), kept).await,
+            None if header("transfer-encoding:").is_some() => self.take_chunks(kept).await,
             None => 0,
-        };
-        Answer { status, bytes }
+        }
     }
 
-    async fn skip(&mut self, length: usize) -> usize {
+    async fn take(&mut self, length: usize, mut kept: Option<&mut Vec<u8>>) -> usize {
         let mut left = length;
         loop {
             let here = left.min(self.filled);
+            if let Some(kept) = kept.as_deref_mut() {
+                kept.extend_from_slice(&self.buffer[..here]);
+            }
             self.drop_front(here);
             left -= here;
             if left == 0 {
@@ -72,7 +124,7 @@ impl Connection {
         }
     }
 
-    async fn skip_chunks(&mut self) -> usize {
+    async fn take_chunks(&mut self, mut kept: Option<&mut Vec<u8>>) -> usize {
         let mut bytes = 0;
         loop {
             let end = loop {
@@ -84,7 +136,8 @@ impl Connection {
             let size = std::str::from_utf8(&self.buffer[..end]).expect("it is text");
             let size = usize::from_str_radix(size.trim(), 16).expect("it is a number");
             self.drop_front(end + 2);
-            self.skip(size + 2).await;
+            self.take(size, kept.as_deref_mut()).await;
+            self.take(2, None).await;
             bytes += size;
             if size == 0 {
                 return bytes;
@@ -105,6 +158,11 @@ impl Connection {
     }
 }
 
+fn status(head: &str) -> u16 {
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    status.expect("an answer has a status")
+}
+
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
@@ -116,9 +174,18 @@ pub fn request(method: &str, path: &str, headers: &str) -> Vec<u8> {
 
 /// A request that posts JSON.
 pub fn post(path: &str, body: &[u8]) -> Vec<u8> {
+    json("POST", path, body)
+}
+
+/// A request that puts JSON.
+pub fn put(path: &str, body: &[u8]) -> Vec<u8> {
+    json("PUT", path, body)
+}
+
+fn json(method: &str, path: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n\
+        "{method} {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n\
          accept: application/json\r\ncontent-length: {length}\r\n\r\n"
     );
     [head.as_bytes(), body].concat()

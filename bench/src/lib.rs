@@ -2,9 +2,12 @@
 
 pub mod chance;
 pub mod child;
+pub mod consul;
 pub mod eureka;
+pub mod gate;
 pub mod heap;
 pub mod http;
+pub mod http2;
 pub mod instances;
 pub mod keys;
 pub mod measure;

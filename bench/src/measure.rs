@@ -7,8 +7,17 @@ use rustix::time::{ClockId, clock_gettime};
 /// The CPU time that this thread has used: other programs on the machine are left out, though not
 /// what they do to its caches.
 pub fn cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    let secs = u64::try_from(time.tv_sec).expect("a thread has not run for a negative time");
+    of(ClockId::ThreadCPUTime)
+}
+
+/// The CPU time that this process has used, with all its threads.
+pub fn process_cpu() -> Duration {
+    of(ClockId::ProcessCPUTime)
+}
+
+fn of(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
+    let secs = u64::try_from(time.tv_sec).expect("nobody has run for a negative time");
     Duration::new(secs, u32::try_from(time.tv_nsec).expect("nanoseconds are below 10^9"))
 }
 
@@ -32,6 +41,11 @@ impl Samples {
     /// The least: what it costs undisturbed.
     pub fn min(&self) -> f64 {
         self.0.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+
+    /// The most.
+    pub fn max(&self) -> f64 {
+        self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max)
     }
 
     /// The middle one.

@@ -1,10 +1,10 @@
 //! Servers as processes of their own, and what the kernel says of them.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A server that runs until it is dropped.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
     child: Child,
+    /// Where it keeps what is gone with it.
+    folder: Option<PathBuf>,
 }
 
 impl Server {
@@ -29,13 +31,44 @@ impl Server {
         let address = address.unwrap_or_else(|| panic!("{name} ended before it listened"));
         // What it goes on to say is read, so that it never waits for a reader.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { name, address, child }
+        Self { name, address, child, folder: None }
     }
 
     /// Larder, built for release in the main workspace.
     pub fn larder() -> Self {
-        let program = root().join("target/release/larder");
-        Self::start("Larder", Command::new(program).args(["serve", "--listen", "127.0.0.1:0"]))
+        Self::larder_with(&[], &[])
+    }
+
+    /// The same, with more arguments and with environment variables.
+    pub fn larder_with(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(root().join("target/release/larder"));
+        command.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments);
+        Self::start("Larder", command.envs(variables.iter().copied()))
+    }
+
+    /// Consul's agent, if `LARDER_CONSUL` or the path has its program: a server that is alone, and lets a client
+    /// have thirteen thousand connections. Not in its development mode, in which it indents its JSON.
+    pub fn consul() -> Option<Self> {
+        let program = consul_program()?;
+        let [http, rpc, lan, wan] = free_ports();
+        let folder = std::env::temp_dir().join(format!("larder-bench-consul-{http}"));
+        let mut command = Command::new(program);
+        command.args(["agent", "-server", "-bootstrap", "-bind", "127.0.0.1", "-node", "bench"]);
+        command.args(["-log-level", "error", "-dns-port=-1", "-grpc-port=-1", "-grpc-tls-port=-1"]);
+        command.args(["-hcl", "limits { http_max_conns_per_client = 13000 }"]);
+        // As it recommends for production.
+        command.args(["-hcl", "performance { raft_multiplier = 1 }"]);
+        command.args([
+            format!("-data-dir={}", folder.display()),
+            format!("-http-port={http}"),
+            format!("-server-port={rpc}"),
+            format!("-serf-lan-port={lan}"),
+            format!("-serf-wan-port={wan}"),
+        ]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child = child.unwrap_or_else(|error| panic!("Consul cannot be started: {error}"));
+        let address = SocketAddr::from(([127, 0, 0, 1], http));
+        Some(Self { name: "Consul", address, child, folder: Some(folder) })
     }
 
     /// Spring Cloud's server with these properties, as `interop/java/build` installs it.
@@ -62,6 +95,20 @@ impl Server {
     pub fn itself(name: &'static str, arguments: &[&str]) -> Self {
         let program = std::env::current_exe().expect("this program has a path");
         Self::start(name, Command::new(program).args(arguments))
+    }
+
+    /// Waits until it uses less than a fifth of a core, for half a minute at most.
+    pub async fn settle(&self) {
+        let began = Instant::now();
+        let mut before = self.cpu();
+        while began.elapsed() < Duration::from_secs(30) {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let used = self.cpu();
+            if used.saturating_sub(before) <= Duration::from_millis(100) {
+                return;
+            }
+            before = used;
+        }
     }
 
     /// The CPU time that it has used.
@@ -92,7 +139,40 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(folder) = &self.folder {
+            let _ = std::fs::remove_dir_all(folder);
+        }
     }
+}
+
+/// Lets this process, and those that it starts from now on, have so many files open at once.
+pub fn allow_files(count: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_none_or(|current| current >= count) {
+        return;
+    }
+    // None stands for as many as one likes.
+    let maximum = maximum.map(|maximum| maximum.max(count));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(count), maximum });
+    raised.unwrap_or_else(|error| panic!("ulimit -n {count} is needed, and refused: {error}"));
+}
+
+/// The program of Consul's agent that `LARDER_CONSUL` names, or else the path has.
+pub fn consul_program() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("LARDER_CONSUL") {
+        let named = PathBuf::from(named);
+        assert!(named.is_file(), "LARDER_CONSUL names no program: {}", named.display());
+        return Some(named);
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join("consul")).find(|file| file.is_file())
+}
+
+/// Ports that nobody listened on a moment ago.
+fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    let bound = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
+    bound.map(|bound| bound.local_addr().expect("it is bound").port())
 }
 
 fn root() -> PathBuf {
