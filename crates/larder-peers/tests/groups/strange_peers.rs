@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use larder_peers::{Error, GroupOptions, Mode, Peer, PoolOptions};
+use bytes::Bytes;
+use larder_peers::{Error, Expiry, GroupOptions, HotCopy, Mode, Peer, PoolOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::support::*;
@@ -214,4 +216,48 @@ async fn in_a_golang_ring_an_expiry_is_not_looked_at() {
     let peer = canned(response("200 OK", b"\x0a\x02ok\x18\x01"), Then::KeepsOpen).await;
     let (node, key) = beside(&peer, options(Mode::Golang)).await;
     assert_eq!(node.text(&key).await, "ok");
+}
+
+/// Answers a set when it is told to.
+async fn hesitant() -> (String, Arc<Notify>, Arc<Notify>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (asked, go) = (Arc::<Notify>::default(), Arc::<Notify>::default());
+    let told = (asked.clone(), go.clone());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut buffer = [0; 4_096];
+        while stream.read(&mut buffer).await.unwrap() > 0 {
+            told.0.notify_one();
+            told.1.notified().await;
+            stream.write_all(&response("200 OK", b"")).await.unwrap();
+        }
+    });
+    (url, asked, go)
+}
+
+#[tokio::test]
+async fn a_copy_of_what_was_set_is_not_kept_if_the_key_is_removed_before_the_owner_has_answered() {
+    for is_removed in [false, true] {
+        let (peer, asked, go) = hesitant().await;
+        let node = node(options(Mode::MailgunV2), GroupOptions::default()).await;
+        node.pool.set_peers([Peer::new(&node.url), Peer::new(&peer)]).unwrap();
+        let mut keys = (0..).map(|n| format!("10.7.{}.{}", n / 256, n % 256));
+        let key = keys.find(|key| node.pool.owner(key.as_bytes()) == peer).unwrap();
+        let (group, set) = (node.group.clone(), key_of(&key));
+        let setting = tokio::spawn(async move {
+            group.set(&set, Bytes::from("mine"), Expiry::NEVER, HotCopy::Keep).await
+        });
+        asked.notified().await;
+        if is_removed {
+            let mut stream =
+                TcpStream::connect(node.url.trim_start_matches("http://")).await.unwrap();
+            let line = format!("DELETE /_groupcache/g/{key} HTTP/1.1\r\nHost: x\r\n\r\n");
+            stream.write_all(line.as_bytes()).await.unwrap();
+            until(async || node.group.stats().server_requests == 1).await;
+        }
+        go.notify_one();
+        setting.await.unwrap().unwrap();
+        assert_eq!(node.has(&key).is_some(), !is_removed);
+    }
 }
