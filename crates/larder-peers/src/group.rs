@@ -2,6 +2,7 @@
 
 mod error;
 mod held;
+mod many;
 mod options;
 pub(crate) mod removal;
 mod served;
@@ -58,7 +59,13 @@ pub(crate) struct Core<S: Source<Key: GroupKey, Value: Codec>> {
 
 /// A value that was asked for. Dereferences to it; cheap to clone. It lives as long as this, whatever becomes
 /// of the cache's.
-pub struct Got<V>(Reply<Held<V>>);
+pub struct Got<V>(From<V>);
+
+enum From<V> {
+    Cache(Reply<Held<V>>),
+    /// From a request for many keys: in the cache there is another handle on it, or none.
+    Request(Arc<Held<V>>),
+}
 
 impl<S: Source<Key: GroupKey, Value: Codec>> Group<S> {
     pub(crate) fn new(
@@ -109,6 +116,16 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Group<S> {
         // cancel-safe: a caller's wait holds nothing.
         let got = tokio::time::timeout(patience, self.get(key)).await;
         got.unwrap_or(Err(Error::Impatient(patience)))
+    }
+
+    /// The values of many keys, in their order.
+    ///
+    /// In a [native](crate::Mode::Native) ring each owner is asked once for all of its keys, up to a thousand
+    /// in a request; a key that its owner cannot answer in time is asked for alone. Such a request joins no
+    /// load of this process, and is joined by none; the owner still loads each key once. In other rings, whose
+    /// peers do not know it, keys are asked for one by one, 256 at a time.
+    pub async fn get_many(&self, keys: &[S::Key]) -> Vec<Result<Got<S::Value>, Error<S::Error>>> {
+        Box::pin(self.0.many(keys)).await
     }
 
     /// `key`'s value if it is in this process's memory.
@@ -171,7 +188,7 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Group<S> {
 impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
     #[inline]
     fn peek(&self, key: &S::Key) -> Option<Got<S::Value>> {
-        self.main.peek(key).or_else(|| self.hot.peek(key)).map(Got)
+        self.main.peek(key).or_else(|| self.hot.peek(key)).map(|reply| Got(From::Cache(reply)))
     }
 
     /// The long way of a get that found nothing here.
@@ -204,7 +221,7 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         if matches!(reply.origin(), Origin::Hit) {
             self.tally.late_hits.fetch_add(1, Ordering::Relaxed);
         }
-        Got(reply)
+        Got(From::Cache(reply))
     }
 
     /// Forgets the value and every copy of it that is here; what is being loaded or set is not kept.
@@ -239,17 +256,31 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
 impl<V> Got<V> {
     /// Until when the value holds.
     pub fn expiry(&self) -> Expiry {
-        self.0.expiry
+        self.held().expiry
     }
 
     /// For how long this process has had it.
     pub fn age(&self) -> Duration {
-        self.0.age()
+        match &self.0 {
+            From::Cache(reply) => reply.age(),
+            From::Request(_) => Duration::ZERO,
+        }
     }
 
     /// Whether it was in this process's memory.
     pub fn is_hit(&self) -> bool {
-        matches!(self.0.origin(), Origin::Hit)
+        matches!(&self.0, From::Cache(reply) if matches!(reply.origin(), Origin::Hit))
+    }
+
+    fn loose(held: Held<V>) -> Self {
+        Self(From::Request(Arc::new(held)))
+    }
+
+    fn held(&self) -> &Held<V> {
+        match &self.0 {
+            From::Cache(reply) => reply,
+            From::Request(held) => held,
+        }
     }
 }
 
@@ -257,13 +288,16 @@ impl<V> Deref for Got<V> {
     type Target = V;
 
     fn deref(&self) -> &V {
-        &self.0.value
+        &self.held().value
     }
 }
 
 impl<V> Clone for Got<V> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self(match &self.0 {
+            From::Cache(reply) => From::Cache(reply.clone()),
+            From::Request(held) => From::Request(Arc::clone(held)),
+        })
     }
 }
 

@@ -50,6 +50,10 @@
 //! 3. **The source.** If this process is the owner, or the owner is of no use, one flight loads the value
 //!    into the main cache.
 //!
+//! [`Group::get_many`] takes the second step for many keys at once: in a native ring, 1,000 keys of one owner
+//! took 33 ms, and 494 ms one after another (both ends in one thread, without optimisation, from the test
+//! `a_batch_is_far_cheaper_than_as_many_gets`).
+//!
 //! What a peer asks is answered from 1 and 3 alone. The table of what makes an owner useless is that of
 //! mailgun's groupcache, in [`wire::answer`].
 //!

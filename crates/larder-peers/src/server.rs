@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use http::{HeaderMap, Method, Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -18,8 +18,10 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use crate::admission::admits;
 use crate::group::{Refused, Served};
 use crate::pool::{Pool, Shared};
+use crate::ring::Mode;
 use crate::ring::mode::{Refusal, Verb};
 use crate::wire::answer::{GroupMark, unknown_group};
+use crate::wire::batch::{GET_MANY, Outcome, decode_keys, encode_outcomes};
 use crate::wire::message::{RemoveKeysRequest, decode_set, encode_value};
 use crate::wire::path::{PathError, Target, parse};
 use crate::wire::{TOKEN_HEADER, TOMBSTONE_HEADER};
@@ -33,7 +35,7 @@ pub struct RemoteAddr(pub SocketAddr);
 /// Where groupcache-go v3 posts keys to forget.
 const REMOVE_KEYS: &[u8] = b"_remove-keys/";
 
-/// How long the list of keys to forget may be, in bytes.
+/// How long a list of keys may be, in bytes.
 const KEYS_BYTES: usize = 1 << 20;
 
 /// How far a tombstone of a peer reaches at most.
@@ -141,6 +143,10 @@ impl Shared {
                 keys.keys.iter().for_each(|key| group.forget(key.as_bytes(), None));
                 Ok(done())
             }
+            Verb::Many if key == GET_MANY && self.options.mode == Mode::Native => {
+                let body = read(request.into_body(), KEYS_BYTES).await?;
+                self.get_many(&*group, &body).await
+            }
             Verb::Many => Err(refuse(Refusal::Elsewhere, "invalid path for POST method")),
             Verb::Unknown => Err(refuse(Refusal::Verb, "there is no such method here")),
         }
@@ -180,6 +186,33 @@ impl Shared {
             let why = Refused { refusal: Refusal::UnknownGroup, text: unknown_group(&name) };
             Refusing { why, group: Some(GroupMark::Unknown) }
         })
+    }
+
+    /// Answers about many keys; loads those that are not in memory at once. Beyond the bound of a body, keys
+    /// are to be asked for alone.
+    async fn get_many(
+        &self,
+        group: &dyn Served,
+        body: &[u8],
+    ) -> Result<Response<Full<Bytes>>, Refusing> {
+        let keys =
+            decode_keys(body).map_err(|error| refuse(Refusal::BadRequest, error.to_string()))?;
+        let mut room = self.options.max_value;
+        let loads = keys.iter().map(|key| async {
+            match group.peek(key) {
+                Some(held) => Ok(held),
+                None => group.get(key).await,
+            }
+        });
+        let outcomes = join_all(loads).await.into_iter().map(|got| match got {
+            Ok((bytes, expiry)) if bytes.len() <= room => {
+                room -= bytes.len();
+                Outcome::of_value(bytes, expiry)
+            }
+            Ok(_) => Outcome::of_error(413, String::new()),
+            Err(why) => Outcome::of_error(self.options.mode.status(why.refusal), why.text),
+        });
+        Ok(value(encode_outcomes(outcomes.collect())))
     }
 
     async fn get(&self, group: &dyn Served, key: &[u8]) -> Result<Response<Full<Bytes>>, Refusing> {

@@ -1,11 +1,12 @@
 //! What peers say to each other: groupcache's HTTP, byte for byte.
 //!
 //! Pure. [`path`] is the request line, [`message`] the bodies, [`answer`] what a client makes of a response
-//! (the fallback table), [`expiry`] the time until which a value may be handed out.
+//! (the fallback table), [`expiry`] the time until which a value may be handed out, [`batch`] many keys at once.
 //!
 //! Keys are bytes everywhere: Go's strings are, and its protobuf "string" is not checked.
 
 pub mod answer;
+pub mod batch;
 pub mod expiry;
 pub mod message;
 pub mod path;

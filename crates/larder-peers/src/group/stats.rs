@@ -21,6 +21,8 @@ pub struct GroupStats {
     pub peer_latency_max_ms: u64,
     /// Values that came from their owner elsewhere.
     pub peer_loads: u64,
+    /// Requests for many keys at once.
+    pub batches: u64,
     /// Requests to owners that had to be loaded here instead.
     pub peer_errors: u64,
     /// Gets that found nothing in memory.
@@ -95,6 +97,10 @@ pub(crate) struct Tally {
     /// Questions to owners elsewhere.
     pub(super) asked: AtomicU64,
     pub(super) peer_errors: AtomicU64,
+    /// Requests for many keys.
+    pub(super) batches: AtomicU64,
+    /// Values that those brought.
+    pub(super) batched: AtomicU64,
     pub(super) server_requests: AtomicU64,
     pub(super) removals: AtomicU64,
     pub(super) peer_latency: Histogram,
@@ -157,7 +163,8 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
             gets,
             cache_hits: hits,
             peer_latency_max_ms: u64::try_from(peer_latency.max.as_millis()).unwrap_or(u64::MAX),
-            peer_loads: hot.fetched,
+            peer_loads: hot.fetched + read(&tally.batched),
+            batches: read(&tally.batches),
             peer_errors: fallbacks,
             loads: misses,
             loads_deduped: flights.saturating_sub(fallbacks),
