@@ -36,7 +36,7 @@ bench:
 soak *ARGUMENTS:
     cd bench && cargo run --release --locked --bin soak -- {{ARGUMENTS}}
 
-# Throw anything at a decoder (json, xml, batch, path) for SECONDS (needs nightly and cargo-fuzz)
+# Throw anything at a decoder (json, xml, batch, path, peer_message, peer_path) for SECONDS (needs nightly and cargo-fuzz)
 fuzz TARGET SECONDS="600":
     mkdir -p fuzz/corpus/{{TARGET}}
     cargo +nightly fuzz run --sanitizer none {{TARGET}} fuzz/corpus/{{TARGET}} fuzz/seeds/{{TARGET}} -- -max_total_time={{SECONDS}} -max_len=16384

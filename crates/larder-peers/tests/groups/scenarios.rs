@@ -14,7 +14,7 @@ use larder_peers::{
 };
 use tokio::net::TcpListener;
 
-use super::support::until;
+use super::support::until_within;
 
 /// Brings the number of the last change.
 #[derive(Clone, Default)]
@@ -145,7 +145,9 @@ async fn live(seed: u64, steps: usize) {
         }
     }
     for node in &nodes {
-        until(async || node.pool.retries().pending == 0).await;
+        // They back off for up to ten seconds.
+        let patience = Duration::from_secs(40);
+        until_within(patience, async || node.pool.retries().pending == 0).await;
     }
     for (key, promise) in keys.iter().zip(&promises) {
         for node in &nodes {

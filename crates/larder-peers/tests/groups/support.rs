@@ -141,15 +141,17 @@ async fn eventually<T, E: fmt::Debug, F: Future<Output = Result<T, E>>>(
     panic!("it did not happen within four seconds")
 }
 
-/// Waits until it holds, for five seconds at most.
-pub(crate) async fn until(mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..500 {
-        if holds().await {
-            return;
-        }
+/// Waits until it holds, for ten seconds at most.
+pub(crate) async fn until(holds: impl AsyncFnMut() -> bool) {
+    until_within(Duration::from_secs(10), holds).await;
+}
+
+pub(crate) async fn until_within(patience: Duration, mut holds: impl AsyncFnMut() -> bool) {
+    let clock = larder_cache::Clock::running();
+    while !holds().await {
+        assert!(clock.uptime() < patience, "it did not come to hold within {patience:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("it did not come to hold within five seconds")
 }
 
 pub(crate) fn key_of(text: &str) -> Bytes {
