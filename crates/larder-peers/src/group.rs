@@ -77,7 +77,9 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Group<S> {
         let tally = Arc::new(Tally::default());
         let budget = Budget::new(options.max_bytes.max(1));
         let local = Local::new(source, options.ttl, pool.clock.clone(), Arc::clone(&tally));
-        let remote = Remote::new(name.clone(), Arc::clone(&pool), Arc::clone(&tally));
+        let remembers_absence = !options.absent_ttl.is_zero();
+        let (name_there, pool_there) = (name.clone(), Arc::clone(&pool));
+        let remote = Remote::new(name_there, pool_there, Arc::clone(&tally), remembers_absence);
         // Of nine parts, so that hot is at most an eighth of main when there is no room for both.
         let main = options.cache(&pool.clock, budget.share(8.0 / 9.0));
         let hot = options.cache(&pool.clock, budget.share(1.0 / 9.0));
@@ -163,6 +165,20 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Group<S> {
         self.0.detached(async move { core.remove(key).await }).await
     }
 
+    /// As [`remove`](Self::remove) for each of `keys`, 64 at a time. The error names each peer that has missed
+    /// one of them once.
+    pub async fn remove_many(
+        &self,
+        keys: impl IntoIterator<Item = S::Key>,
+    ) -> Result<(), WriteError> {
+        let keys: Vec<_> = keys.into_iter().collect();
+        for key in &keys {
+            self.0.may_write(key, false)?;
+        }
+        let core = Arc::clone(&self.0);
+        self.0.detached(async move { core.remove_many(keys).await }).await
+    }
+
     /// What peers know it by.
     pub fn name(&self) -> &str {
         &self.0.name
@@ -196,8 +212,9 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         self.tally.misses.fetch_add(1, Ordering::Relaxed);
         let is_remote = self.pool.members().remote_owner(key.as_bytes()).is_some();
         if is_remote && !self.is_buried(key) {
+            self.tally.hot_asked.fetch_add(1, Ordering::Relaxed);
             match self.hot.get(key).await {
-                Ok(reply) => return Ok(self.got(reply)),
+                Ok(reply) => return Ok(Got(From::Cache(reply))),
                 Err(error) => {
                     if let Some(error) = Error::of_owner(&error) {
                         return Err(error);
@@ -210,18 +227,12 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
 
     /// Loads by the source, whoever the owner is.
     async fn load(&self, key: &S::Key) -> Result<Got<S::Value>, Error<S::Error>> {
+        self.tally.main_asked.fetch_add(1, Ordering::Relaxed);
         match self.main.get(key).await {
-            Ok(reply) => Ok(self.got(reply)),
+            Ok(reply) => Ok(Got(From::Cache(reply))),
             Err(larder_cache::Error::Absent) => Err(Error::NotFound { text: None }),
             Err(error) => Err(Error::Load(error)),
         }
-    }
-
-    fn got(&self, reply: Reply<Held<S::Value>>) -> Got<S::Value> {
-        if matches!(reply.origin(), Origin::Hit) {
-            self.tally.late_hits.fetch_add(1, Ordering::Relaxed);
-        }
-        Got(From::Cache(reply))
     }
 
     /// Forgets the value and every copy of it that is here; what is being loaded or set is not kept.

@@ -83,10 +83,11 @@ pub enum WriteError {
     /// The empty key can be loaded, and not set.
     #[error("empty Set() key not allowed")]
     EmptyKey,
-    /// The value does not fit into the owner's cache.
+    /// The value does not fit into the owner's cache, or is larger than a [peer may
+    /// send](crate::PoolOptions::max_value).
     #[error("the value is too large to be kept")]
     TooLarge,
-    /// The owner did not take the value: nothing was set.
+    /// The owner has not said that it took the value. If the answer was lost, it may have.
     #[error("the owner {0}")]
     Owner(Missed),
     /// These have not heard of a removal yet. All others have.

@@ -30,11 +30,14 @@ pub struct GroupOptions {
     ///
     /// Defaults to: for ever. Range: any.
     pub ttl: Duration,
-    /// For how long it is remembered that the source has no such key. The source may say less.
+    /// For how long it is remembered that the source has no such key, and by everybody else that the owner
+    /// said so: up to twice as long after the owner's source did. The source may say less, to the owner. A
+    /// set or removal ends it everywhere.
     ///
     /// Defaults to: zero, that is, not at all, as Go's groups. Range: any.
     pub absent_ttl: Duration,
-    /// How long the source may take.
+    /// How long the source may take. When three loads in a row have taken too long, and none succeeded
+    /// between, the source is left alone but for one load a second, until one succeeds.
     ///
     /// Defaults to: 10 s. Range: from 1 ms.
     pub load_timeout: Duration,

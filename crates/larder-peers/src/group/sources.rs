@@ -94,6 +94,7 @@ pub(crate) struct Remote<K, V> {
     group: String,
     pool: Arc<Shared>,
     tally: Arc<Tally>,
+    remembers_absence: bool,
     values: PhantomData<fn() -> (K, V)>,
 }
 
@@ -126,8 +127,13 @@ pub(crate) enum Useless {
 }
 
 impl<K, V> Remote<K, V> {
-    pub(super) fn new(group: String, pool: Arc<Shared>, tally: Arc<Tally>) -> Self {
-        Self { group, pool, tally, values: PhantomData }
+    pub(super) fn new(
+        group: String,
+        pool: Arc<Shared>,
+        tally: Arc<Tally>,
+        remembers_absence: bool,
+    ) -> Self {
+        Self { group, pool, tally, remembers_absence, values: PhantomData }
     }
 
     fn useless(&self, peer: &str, why: Useless) -> RemoteError {
@@ -162,6 +168,10 @@ impl<K: GroupKey, V: Codec> Source for Remote<K, V> {
             Verdict::Value(bytes, expiry) => {
                 let value = V::decode(bytes).map_err(|error| self.useless(peer, error.into()))?;
                 Ok(Fresh::new(Held { value, expiry }).ttl(expiry.left(now)).into())
+            }
+            // Where it is remembered, the words are not.
+            Verdict::Missing(_) if self.remembers_absence => {
+                Ok(Fetched::Absent { remember_for: None })
             }
             Verdict::Missing(text) => Err(RemoteError::Missing(text)),
             Verdict::Failed(text) => Err(RemoteError::Failed { peer: peer.to_owned(), text }),

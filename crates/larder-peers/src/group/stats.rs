@@ -92,8 +92,10 @@ pub struct Latency {
 pub(crate) struct Tally {
     /// Gets that took the long way.
     pub(super) misses: AtomicU64,
-    /// Those of them for which the value arrived just then: their look counted as a hit once more.
-    pub(super) late_hits: AtomicU64,
+    /// What they asked the main cache, which counts a hit for those whose value has arrived just then.
+    pub(super) main_asked: AtomicU64,
+    /// And the hot one.
+    pub(super) hot_asked: AtomicU64,
     /// Questions to owners elsewhere.
     pub(super) asked: AtomicU64,
     pub(super) peer_errors: AtomicU64,
@@ -152,7 +154,11 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         let (main, hot, tally) = (self.main.stats(), self.hot.stats(), &self.tally);
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let misses = read(&tally.misses);
-        let hits = (main.hits + hot.hits).saturating_sub(read(&tally.late_hits));
+        // On the long way a cache counts each request as a hit or as a miss; the hits among them are part of
+        // the misses here.
+        let late = |asked: &AtomicU64, cache: &Stats| read(asked).saturating_sub(cache.misses);
+        let late_hits = late(&tally.main_asked, &main) + late(&tally.hot_asked, &hot);
+        let hits = (main.hits + hot.hits).saturating_sub(late_hits);
         let gets = hits + misses;
         let fallbacks = read(&tally.peer_errors);
         let local_loads = main.fetched + main.unmodified;

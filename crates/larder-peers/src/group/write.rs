@@ -1,11 +1,13 @@
 //! Setting and removing, across the ring.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::iter;
 use http::Method;
 use larder_cache::{Fresh, Put, Source};
 use tokio::sync::oneshot;
@@ -19,6 +21,9 @@ use crate::pool::Members;
 use crate::wire::expiry::Expiry;
 use crate::wire::message::encode_set;
 use crate::wire::path::path;
+
+/// Removals of one call that are under way at a time.
+const AT_ONCE: usize = 64;
 
 impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
     /// Whether there is set and remove here.
@@ -57,6 +62,10 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         let expiry =
             if ttl > self.options.ttl { Expiry::after(now, self.options.ttl) } else { expiry };
         let held = Held { value, expiry };
+        if held.value.size() > self.pool.options.max_value {
+            // A peer would hang up in the middle of it, which looks as if it had failed.
+            return Err(WriteError::TooLarge);
+        }
         let members = self.pool.members();
         let owner = members.remote_owner(key.as_bytes());
         let owner_name = owner.map(|(name, _)| name.to_owned());
@@ -161,6 +170,28 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         }
         self.pool.retrier.add(&self.name, &bytes, failed.keys().cloned(), owner_missed);
         let missed = failed.into_iter().map(|(peer, error)| Missed { peer, error });
+        Err(WriteError::Missed(missed.collect()))
+    }
+}
+
+impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
+    pub(super) async fn remove_many(self: Arc<Self>, keys: Vec<S::Key>) -> Result<(), WriteError> {
+        let removals = keys.into_iter().map(|key| Arc::clone(&self).remove(key));
+        let mut removals = iter(removals).buffer_unordered(AT_ONCE);
+        let mut missed = BTreeMap::new();
+        while let Some(removed) = removals.next().await {
+            match removed {
+                Ok(()) => {}
+                Err(WriteError::Missed(peers)) => {
+                    missed.extend(peers.into_iter().map(|missed| (missed.peer, missed.error)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if missed.is_empty() {
+            return Ok(());
+        }
+        let missed = missed.into_iter().map(|(peer, error)| Missed { peer, error });
         Err(WriteError::Missed(missed.collect()))
     }
 }

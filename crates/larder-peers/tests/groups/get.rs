@@ -209,6 +209,23 @@ async fn that_a_key_is_missing_is_remembered_if_asked_for_until_it_is_set() {
 }
 
 #[tokio::test]
+async fn everybody_remembers_what_the_owner_said_of_a_missing_key_until_it_is_set() {
+    let group = GroupOptions { absent_ttl: Duration::from_secs(60), ..GroupOptions::default() };
+    let ring = ring_with(3, options(Mode::MailgunV2), group).await;
+    let owner = ring[0].pool.owner(b"nf");
+    let (asker, setter) = (ring.iter().find(|node| node.url != owner).unwrap(), &ring[0]);
+    for _ in 0..5 {
+        assert!(matches!(asker.group.get(&key_of("nf")).await, Err(Error::NotFound { .. })));
+    }
+    let requests: u64 = ring.iter().map(|node| node.group.stats().server_requests).sum();
+    assert_eq!((requests, loads_of(&ring, "nf")), (1, 1), "five gets, one request, one load");
+    super::set::set(setter, "nf", "found").await.unwrap();
+    for node in &ring {
+        assert_eq!(node.text("nf").await, "found");
+    }
+}
+
+#[tokio::test]
 async fn a_value_is_loaded_anew_at_the_very_moment_it_expires() {
     let (clock, hands) = Clock::by_hand(1_000_000);
     let pool = PoolOptions { clock: Some(clock), ..options(Mode::MailgunV2) };

@@ -157,3 +157,42 @@ async fn a_peer_that_fails_is_left_alone_and_comes_back_by_itself() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn many_keys_are_removed_everywhere_and_each_is_loaded_once_more() {
+    let ring = ring(Mode::MailgunV2, 3).await;
+    let names = ["a", "b", "c"];
+    for node in &ring {
+        for key in names {
+            node.text(key).await;
+        }
+    }
+    ring[0].group.remove_many([]).await.unwrap();
+    ring[0].group.remove_many(names.map(key_of)).await.unwrap();
+    assert_eq!(ring[0].group.stats().removals, 3);
+    for key in names {
+        assert!(ring.iter().all(|node| node.has(key).is_none()), "{key}");
+        for node in &ring {
+            node.text(key).await;
+        }
+        assert_eq!(loads_of(&ring, key), 2);
+    }
+}
+
+#[tokio::test]
+async fn of_many_removals_each_peer_that_is_away_is_reported_once_and_hears_of_all_later() {
+    let mut ring = ring(Mode::MailgunV2, 3).await;
+    let names: Vec<_> = (0..10).map(|n| format!("10.9.{n}.{n}")).collect();
+    for name in &names {
+        ring[1].text(name).await;
+    }
+    ring[1].goes_away().await;
+    let keys = names.iter().map(|name| key_of(name));
+    let error = ring[0].group.remove_many(keys).await.unwrap_err();
+    let WriteError::Missed(missed) = error else { panic!("{error:?}") };
+    assert_eq!(missed.len(), 1);
+    assert_eq!(missed[0].peer, ring[1].url);
+    ring[1].comes_back().await;
+    until(async || ring[0].pool.retries().pending == 0).await;
+    assert!(names.iter().all(|name| ring[1].has(name).is_none()));
+}

@@ -156,7 +156,7 @@ async fn live(seed: u64, steps: usize) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_was_told_of_a_removal_never_hands_out_what_was_removed() {
     let lives = (0..24).map(|seed| live(seed, 80));
     futures_util::future::join_all(lives).await;

@@ -161,3 +161,17 @@ async fn a_set_goes_on_when_its_caller_gives_up() {
     assert!(futures_util::FutureExt::now_or_never(set).is_none());
     until(async || ring[1].has(&key).as_deref() == Some("x")).await;
 }
+
+#[tokio::test]
+async fn a_value_that_no_peer_would_take_in_is_not_sent() {
+    let small = PoolOptions { max_value: 1_000, ..options(Mode::MailgunV2) };
+    let ring = ring_with(2, small, GroupOptions::default()).await;
+    let key = key_of(&key_owned_by(&ring[1], "k"));
+    for _ in 0..5 {
+        let large = Bytes::from(vec![0; 2_000_000]);
+        let done = ring[0].group.set(&key, large, Expiry::NEVER, HotCopy::Drop).await;
+        assert_eq!(done, Err(WriteError::TooLarge));
+    }
+    assert_eq!(ring[0].pool.resting().len(), 0, "which is no fault of the peer's");
+    assert_eq!(ring[1].group.stats().server_requests, 0);
+}
