@@ -83,8 +83,9 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Group<S> {
         // Of nine parts, so that hot is at most an eighth of main when there is no room for both.
         let main = options.cache(&pool.clock, budget.share(8.0 / 9.0));
         let hot = options.cache(&pool.clock, budget.share(1.0 / 9.0));
-        // A call to a peer has a time-out of its own, which says more.
-        let patience = pool.options.peer_timeout.saturating_add(Duration::from_secs(1));
+        // A call to a peer has a time-out of its own, which says more; there may be two of them.
+        let calls = pool.options.peer_timeout.saturating_mul(2);
+        let patience = calls.saturating_add(Duration::from_secs(1));
         let hot = Options { fetch_timeout: patience, backoff: options::NO_BACKOFF, ..hot };
         Ok(Self(Arc::new(Core {
             main: Cache::new(local, main)?,

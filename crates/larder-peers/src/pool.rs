@@ -71,6 +71,12 @@ impl Members {
         member.client.as_ref().map(|client| (member.identity.as_str(), client))
     }
 
+    /// Who is asked when the owner elsewhere is of no use; none if that is this process, or nobody.
+    pub(crate) fn stand_in(&self, key: &[u8]) -> Option<(&str, &Arc<Client>)> {
+        let member = self.peers.get(self.ring.second_owner(key)?)?;
+        member.client.as_ref().map(|client| (member.identity.as_str(), client))
+    }
+
     /// All but this process.
     pub(crate) fn others(&self) -> impl Iterator<Item = (&str, &Arc<Client>)> {
         let other = |member: &'_ Member| member.client.is_some();

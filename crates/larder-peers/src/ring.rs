@@ -78,6 +78,25 @@ impl Ring {
         }
     }
 
+    /// The place of who would own `key` if its owner were not in the ring; `None` if there is nobody else.
+    pub fn second_owner(&self, key: &[u8]) -> Option<usize> {
+        let hash = self.hash.of(key);
+        let owner = self.owner(key)?;
+        match &self.placement {
+            Placement::Circle { points, .. } => {
+                let next = points.partition_point(|(point, _)| *point < hash);
+                let on = points[next..].iter().chain(&points[..next]);
+                on.map(|(_, peer)| *peer as usize).find(|peer| *peer != owner)
+            }
+            Placement::Rendezvous(seeds) => {
+                let score =
+                    |(place, seed): (usize, &u64)| (hash::mixed(hash ^ *seed), *seed, place);
+                let others = seeds.iter().enumerate().filter(|(place, _)| *place != owner);
+                others.map(score).max().map(|(_, _, place)| place)
+            }
+        }
+    }
+
     /// How many points the ring has; one for each peer where there is no circle.
     pub fn points(&self) -> usize {
         match &self.placement {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::Method;
 use larder_cache::{Attempt, Blame, Clock, Fetched, Fresh, Removal, Source};
 
-use crate::client::{CallError, Question};
+use crate::client::{CallError, Client, Question};
 use crate::codec::{Codec, GroupKey, Undecodable};
 use crate::group::held::Held;
 use crate::group::stats::Tally;
@@ -143,16 +143,13 @@ impl<K, V> Remote<K, V> {
     }
 }
 
-impl<K: GroupKey, V: Codec> Source for Remote<K, V> {
-    type Key = K;
-    type Value = Held<V>;
-    type Error = RemoteError;
-
-    async fn fetch(&self, key: &K, _: Attempt<Held<V>>) -> Result<Fetched<Held<V>>, RemoteError> {
-        let members = self.pool.members();
-        let Some((peer, client)) = members.remote_owner(key.as_bytes()) else {
-            return Err(RemoteError::Own);
-        };
+impl<K: GroupKey, V: Codec> Remote<K, V> {
+    async fn ask(
+        &self,
+        peer: &str,
+        client: &Client,
+        key: &K,
+    ) -> Result<Fetched<Held<V>>, RemoteError> {
         self.tally.asked.fetch_add(1, Ordering::Relaxed);
         let (options, clock) = (&self.pool.options, &self.pool.clock);
         let mode = options.mode;
@@ -177,6 +174,27 @@ impl<K: GroupKey, V: Codec> Source for Remote<K, V> {
             Verdict::Failed(text) => Err(RemoteError::Failed { peer: peer.to_owned(), text }),
             Verdict::LoadLocally(fault) => Err(self.useless(peer, fault.into())),
         }
+    }
+}
+
+impl<K: GroupKey, V: Codec> Source for Remote<K, V> {
+    type Key = K;
+    type Value = Held<V>;
+    type Error = RemoteError;
+
+    async fn fetch(&self, key: &K, _: Attempt<Held<V>>) -> Result<Fetched<Held<V>>, RemoteError> {
+        let members = self.pool.members();
+        let Some((peer, client)) = members.remote_owner(key.as_bytes()) else {
+            return Err(RemoteError::Own);
+        };
+        let answered = self.ask(peer, client, key).await;
+        if let Err(RemoteError::Useless(_)) = answered
+            && self.pool.options.second_owner
+            && let Some((peer, client)) = members.stand_in(key.as_bytes())
+        {
+            return self.ask(peer, client, key).await;
+        }
+        answered
     }
 
     fn weigh(&self, key: &K, held: &Held<V>) -> u64 {

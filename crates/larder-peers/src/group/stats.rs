@@ -23,7 +23,7 @@ pub struct GroupStats {
     pub peer_loads: u64,
     /// Requests for many keys at once.
     pub batches: u64,
-    /// Requests to owners that had to be loaded here instead.
+    /// Requests to owners that were of no use: what they were about was loaded here, or asked of the next owner.
     pub peer_errors: u64,
     /// Gets that found nothing in memory.
     pub loads: u64,

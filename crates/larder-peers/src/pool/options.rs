@@ -42,6 +42,12 @@ pub struct PoolOptions {
     ///
     /// Defaults to: none. Range: visible ASCII, not empty.
     pub token: Option<String>,
+    /// Whether to ask the next owner when the owner is of no use, before a key is loaded here: who would own
+    /// it if the owner were not in the ring. So a lost node costs one load for each of its keys, and not one
+    /// for each key and node. It makes two calls of one, each within the time-out.
+    ///
+    /// Defaults to: no, as Go's.
+    pub second_owner: bool,
     /// How long a peer may take for an answer: then it counts as failed, and the key is loaded here. It
     /// should be longer than the [loaders'](crate::GroupOptions::load_timeout), or else what is slow is
     /// loaded twice.
@@ -85,6 +91,7 @@ impl Default for PoolOptions {
             transport: Arc::new(Tcp),
             admission: Admission::default(),
             token: None,
+            second_owner: false,
             peer_timeout: Duration::from_secs(15),
             connections: 64,
             max_value: 16 << 20,

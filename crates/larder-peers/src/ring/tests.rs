@@ -164,7 +164,8 @@ fn five_hundred_replicas_give_the_owners_of_the_go_tests() {
 fn a_ring_of_nobody_has_no_owners_and_a_ring_of_one_has_one() {
     for mode in Mode::ALL {
         assert_eq!(Ring::new(mode, 50, None, &[] as &[&str]).owner(b"key"), None);
-        assert_eq!(Ring::new(mode, 50, None, &["http://a:1"]).owner(b""), Some(0));
+        let one = Ring::new(mode, 50, None, &["http://a:1"]);
+        assert_eq!((one.owner(b""), one.second_owner(b"")), (Some(0), None));
     }
 }
 
@@ -235,6 +236,10 @@ proptest! {
                 let (old, new) = (before.owner(key.as_bytes()), after.owner(key.as_bytes()));
                 let (old, new) = (&all[old.unwrap()], &rest[new.unwrap()]);
                 prop_assert!(*old == gone || old == new, "{:?} {} moved", mode, key);
+                if *old == gone {
+                    let second = before.second_owner(key.as_bytes()).unwrap();
+                    prop_assert_eq!(&all[second], new, "{:?} {}", mode, key);
+                }
             }
         }
     }

@@ -86,3 +86,25 @@ async fn a_callers_deadline_while_an_owner_is_slow_starts_no_load_here() {
     assert_eq!(ring[0].source.all_loads(), 0);
     ring[1].source.open(1);
 }
+
+#[tokio::test]
+async fn a_lost_owner_costs_one_load_for_each_key_where_there_is_a_second_one() {
+    for (second_owner, loads) in [(true, 50), (false, 150)] {
+        for mode in [Mode::MailgunV2, Mode::Native] {
+            let options = PoolOptions { second_owner, ..options(mode) };
+            let mut ring = ring_with(4, options, GroupOptions::default()).await;
+            let keys: Vec<_> = keys_owned_by(&ring[3], "k").take(50).collect();
+            ring[3].goes_away().await;
+            for node in &ring[..3] {
+                for key in &keys {
+                    assert_eq!(node.text(key).await, format!("v:{key}"));
+                }
+            }
+            let loaded: usize = ring.iter().map(|node| node.source.all_loads()).sum();
+            assert_eq!(loaded, loads, "{mode:?}, second owner: {second_owner}");
+            // And what was removed is so at the second owner, too.
+            let _ = ring[0].group.remove(&key_of(&keys[0])).await;
+            assert!(ring[..3].iter().all(|node| node.has(&keys[0]).is_none()));
+        }
+    }
+}
