@@ -117,7 +117,7 @@ pub use group::{
     TellError, WriteError,
 };
 pub use members::{Address, MembersError, Peer};
-pub use pool::{Pool, PoolError, PoolOptions, RetryStats};
+pub use pool::{Pool, PoolError, PoolOptions, RetryStats, Token};
 pub use ring::{Hash, Mode};
 pub use server::{PeerService, RemoteAddr, Serving};
 pub use wire::expiry::Expiry;

@@ -21,7 +21,7 @@ use crate::group::{Group, GroupError, GroupOptions, Served};
 use crate::members::{self, MembersError, Peer};
 use crate::ring::Ring;
 use crate::tasks::Tasks;
-pub use options::{PoolError, PoolOptions};
+pub use options::{PoolError, PoolOptions, Token};
 pub(crate) use retrier::Retrier;
 pub use retries::RetryStats;
 
@@ -163,7 +163,11 @@ impl Pool {
             timeout: options.peer_timeout,
             body: options.max_value,
         };
-        let token = options.token.as_deref().and_then(|token| HeaderValue::from_str(token).ok());
+        let token = options.token.as_ref().and_then(|token| {
+            let mut value = HeaderValue::from_str(token.as_str()).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        });
         let (transport, clock) = (Arc::clone(&options.transport), self.0.clock.clone());
         let text = address.authority().to_owned();
         Client::new(address, token, limits, transport, clock)

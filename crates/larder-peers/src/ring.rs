@@ -17,7 +17,8 @@
 //! | `user:0` to `user:99999` | 1.04 | 25 |
 //! | `key-0` to `key-99999` | 1.04 | 2.6 |
 //!
-//! It looks at every peer, which takes 1.5 ns for each: beyond a few hundred peers a circle is faster.
+//! It looks at every peer: with a key of 32 bytes that takes 72 ns for 16 of them, 355 ns for 128 and 2.1 µs for
+//! 1,000, once for each miss.
 
 pub mod hash;
 pub mod mode;

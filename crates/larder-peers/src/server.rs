@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 
 use crate::admission::admits;
 use crate::group::{Refused, Served};
-use crate::pool::{Pool, Shared};
+use crate::pool::{Pool, Shared, Token};
 use crate::ring::Mode;
 use crate::ring::mode::{Refusal, Verb};
 use crate::wire::answer::{GroupMark, unknown_group};
@@ -123,6 +123,9 @@ impl Shared {
         let Target { group: name, key } = self.target(request.uri().path())?;
         let verb = self.verb(request.method())?;
         let group = self.group_named(&name)?;
+        if verb != Verb::Many {
+            group.note_request();
+        }
         match verb {
             Verb::Get => self.get(&*group, &key).await,
             Verb::Set => {
@@ -140,7 +143,10 @@ impl Shared {
                 let body = read(request.into_body(), KEYS_BYTES).await?;
                 let keys: RemoveKeysRequest = serde_json::from_slice(&body)
                     .map_err(|error| refuse(Refusal::BadRequest, error.to_string()))?;
-                keys.keys.iter().for_each(|key| group.forget(key.as_bytes(), None));
+                for key in &keys.keys {
+                    group.note_request();
+                    group.forget(key.as_bytes(), None);
+                }
                 Ok(done())
             }
             Verb::Many if key == GET_MANY && self.options.mode == Mode::Native => {
@@ -155,7 +161,7 @@ impl Shared {
     fn admit(&self, headers: &HeaderMap, from: Option<IpAddr>) -> Result<(), Refusing> {
         let options = &self.options;
         let shown = headers.get(TOKEN_HEADER).map(http::HeaderValue::as_bytes);
-        let token = options.token.as_deref();
+        let token = options.token.as_ref().map(Token::as_str);
         if admits(options.admission, &self.callers(), token, from, shown) {
             return Ok(());
         }
@@ -199,6 +205,7 @@ impl Shared {
             decode_keys(body).map_err(|error| refuse(Refusal::BadRequest, error.to_string()))?;
         let mut room = self.options.max_value;
         let loads = keys.iter().map(|key| async {
+            group.note_request();
             match group.peek(key) {
                 Some(held) => Ok(held),
                 None => group.get(key).await,

@@ -16,6 +16,9 @@ use crate::wire::message::Set;
 
 /// Answers peers. Nothing here asks one.
 pub(crate) trait Served: Send + Sync {
+    /// Counts a request of a peer; one for many keys once for each.
+    fn note_request(&self);
+
     /// The value, from memory.
     fn peek(&self, key: &[u8]) -> Option<(Bytes, Expiry)>;
 
@@ -62,13 +65,11 @@ impl<E: std::error::Error> From<Error<E>> for Refused {
 impl<S: Source<Key: GroupKey, Value: Codec>> Served for Core<S> {
     fn peek(&self, key: &[u8]) -> Option<(Bytes, Expiry)> {
         let got = Self::peek(self, &S::Key::from_bytes(key)?)?;
-        self.tally.server_requests.fetch_add(1, Ordering::Relaxed);
         Some((got.encode(), got.expiry()))
     }
 
     fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<(Bytes, Expiry), Refused>> {
         Box::pin(async move {
-            self.tally.server_requests.fetch_add(1, Ordering::Relaxed);
             let key = S::Key::from_bytes(key).ok_or_else(Refused::no_key)?;
             self.tally.misses.fetch_add(1, Ordering::Relaxed);
             let got = self.load(&key).await?;
@@ -77,7 +78,6 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Served for Core<S> {
     }
 
     fn set(&self, set: Set) -> Result<(), Refused> {
-        self.tally.server_requests.fetch_add(1, Ordering::Relaxed);
         let key = S::Key::from_bytes(&set.key).ok_or_else(Refused::no_key)?;
         let bad = |text| Refused { refusal: Refusal::BadRequest, text };
         let value = S::Value::decode(set.value).map_err(|error| bad(error.to_string()))?;
@@ -90,8 +90,11 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Served for Core<S> {
         })
     }
 
-    fn forget(&self, key: &[u8], past_owner: Option<Duration>) {
+    fn note_request(&self) {
         self.tally.server_requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn forget(&self, key: &[u8], past_owner: Option<Duration>) {
         // Bytes that are no key have no value here.
         let Some(key) = S::Key::from_bytes(key) else { return };
         if let Some(time) = past_owner {

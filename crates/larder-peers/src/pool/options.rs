@@ -1,5 +1,6 @@
 //! What can be set on a pool, and every default.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ pub struct PoolOptions {
     /// let in. Go's peers do not send one, and are known by their addresses.
     ///
     /// Defaults to: none. Range: visible ASCII, not empty.
-    pub token: Option<String>,
+    pub token: Option<Token>,
     /// Whether to ask the next owner when the owner is of no use, before a key is loaded here: who would own
     /// it if the owner were not in the ring. So a lost node costs one load for each of its keys, and not one
     /// for each key and node. It makes two calls of one, each within the time-out.
@@ -79,6 +80,29 @@ pub struct PoolOptions {
     ///
     /// Defaults to: none, that is, one of its own. Whoever gives one must keep its tick moving.
     pub clock: Option<Clock>,
+}
+
+/// A secret. It is not shown where options are printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// The secret itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<String>> From<T> for Token {
+    fn from(secret: T) -> Self {
+        Self(secret.into())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
 }
 
 impl Default for PoolOptions {
@@ -131,7 +155,7 @@ impl PoolOptions {
         let base = &self.base_path;
         let is_path = base.starts_with('/') && base.ends_with('/');
         let is_plain = base.bytes().all(|byte| byte.is_ascii_graphic() && !b"%?#".contains(&byte));
-        let token = self.token.as_deref();
+        let token = self.token.as_ref().map(Token::as_str);
         let is_token =
             |token: &str| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
         let tick = Duration::from_millis(1);
@@ -174,8 +198,10 @@ mod tests {
         assert_eq!(refused(|options| options.base_path = "/x".to_owned()), "base_path");
         assert_eq!(refused(|options| options.base_path = "/%41/".to_owned()), "base_path");
         assert_eq!(refused(|options| options.replicas = 0), "replicas");
-        assert_eq!(refused(|options| options.token = Some("a b".to_owned())), "token");
+        assert_eq!(refused(|options| options.token = Some("a b".into())), "token");
         assert_eq!(refused(|options| options.connections = 0), "connections");
+        let secret = PoolOptions { token: Some("hush".into()), ..PoolOptions::default() };
+        assert!(!format!("{secret:?}").contains("hush"), "{secret:?}");
         let named = PoolOptions::default().validate("10.0.0.1:80");
         assert!(named.unwrap_err().to_string().contains("http://10.0.0.1:8080"));
     }

@@ -233,7 +233,7 @@ async fn status(pool: &Pool, from: Option<&str>, token: Option<&str>) -> u16 {
 
 #[tokio::test]
 async fn strangers_are_not_answered() {
-    let with = PoolOptions { token: Some("secret".to_owned()), ..options(Mode::MailgunV2) };
+    let with = PoolOptions { token: Some("secret".into()), ..options(Mode::MailgunV2) };
     let node = node(with, GroupOptions::default()).await;
     let peers = [node.url.clone(), "http://10.0.0.2:8080".into(), "http://localhost:81".into()];
     node.pool.set_peers(peers).unwrap();
