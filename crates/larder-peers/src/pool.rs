@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use larder_cache::{Clock, Source, Ticker};
+use tokio::sync::Notify;
 
 use crate::client::{self, Client};
 use crate::codec::{Codec, GroupKey};
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     groups: RwLock<HashMap<String, Weak<dyn Served>>>,
     /// Where requests of peers come from.
     callers: RwLock<Arc<HashSet<IpAddr>>>,
+    /// Told when there are other peers to look up.
+    renamed: Arc<Notify>,
     pub(crate) retrier: Arc<Retrier>,
     /// What must not end with the caller who asked for it, and what runs in the background.
     pub(crate) tasks: Tasks,
@@ -102,6 +105,7 @@ impl Pool {
             ticker: Mutex::new(ticker),
             groups: RwLock::default(),
             callers: RwLock::default(),
+            renamed: Arc::default(),
             tasks: Tasks::default(),
             retrier,
             clock,
@@ -110,7 +114,8 @@ impl Pool {
         }));
         let (shared, retrier) = (Arc::downgrade(&pool.0), Arc::clone(&pool.0.retrier));
         pool.0.tasks.spawn(async move { retrier.run(shared).await });
-        pool.0.tasks.spawn(look_up_callers(Arc::downgrade(&pool.0)));
+        let renamed = Arc::clone(&pool.0.renamed);
+        pool.0.tasks.spawn(look_up_callers(Arc::downgrade(&pool.0), renamed));
         Ok(pool)
     }
 
@@ -144,6 +149,7 @@ impl Pool {
         let old = std::mem::replace(&mut *write(&self.0.members), members);
         drop(old);
         self.0.retrier.look_again();
+        self.0.renamed.notify_one();
         Ok(())
     }
 
@@ -264,10 +270,13 @@ fn known_callers(members: &[Member]) -> HashSet<IpAddr> {
 }
 
 /// Looks up peers that are reached by name, now and then, for as long as there is a pool.
-async fn look_up_callers(pool: Weak<Shared>) {
-    let mut pause = Duration::from_millis(50);
+async fn look_up_callers(pool: Weak<Shared>, renamed: Arc<Notify>) {
     loop {
-        tokio::time::sleep(pause).await;
+        // cancel-safe: both take nothing, but the note that there are others, which has been heard then.
+        tokio::select! {
+            () = tokio::time::sleep(LOOKUP_EVERY) => {}
+            () = renamed.notified() => {}
+        }
         let Some(members) = pool.upgrade().map(|pool| pool.members()) else { return };
         let mut callers = known_callers(&members.peers);
         let named = members.others().map(|(_, client)| client.address());
@@ -282,7 +291,6 @@ async fn look_up_callers(pool: Weak<Shared>) {
         if !named.is_empty() && Arc::ptr_eq(&members, &pool.members()) {
             *write(&pool.callers) = Arc::new(callers);
         }
-        pause = (pause * 2).min(LOOKUP_EVERY);
     }
 }
 
@@ -299,5 +307,26 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let identity = &self.0.identity;
         f.debug_struct("Pool").field("identity", identity).field("peers", &self.peers()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn peers_that_are_reached_by_name_are_known_by_the_addresses_of_that_name() {
+        let (own, named) = ("http://10.0.0.1:80", "http://localhost:81");
+        let pool = Pool::new(own, PoolOptions::default()).unwrap();
+        pool.set_peers([own, "http://[::ffff:10.0.0.2]:80", named]).unwrap();
+        assert_eq!(*pool.0.callers(), HashSet::from(["10.0.0.2".parse().unwrap()]), "at once");
+        let clock = Clock::running();
+        while !pool.0.callers().iter().any(IpAddr::is_loopback) {
+            assert!(clock.uptime() < LOOKUP_EVERY / 2, "it was not looked up");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        pool.set_peers([own]).unwrap();
+        assert!(pool.0.callers().is_empty());
+        pool.close().await;
     }
 }

@@ -153,7 +153,7 @@ impl Shared {
                 let body = read(request.into_body(), KEYS_BYTES).await?;
                 self.get_many(&*group, &body).await
             }
-            Verb::Many => Err(refuse(Refusal::Elsewhere, "invalid path for POST method")),
+            Verb::Many => Err(refuse(Refusal::Missing, "invalid path for POST method")),
             Verb::Unknown => Err(refuse(Refusal::Verb, "there is no such method here")),
         }
     }

@@ -157,9 +157,10 @@ impl Mode {
         match (self, refusal) {
             // golang's clients load by themselves after whatever is not 200.
             (Self::Golang, Refusal::Missing | Refusal::Failed) | (_, Refusal::Unable) => 500,
-            (_, Refusal::BadRequest) => 400,
+            // Not 404, by which mailgun's clients mean that there is no such key.
+            (_, Refusal::BadRequest | Refusal::Elsewhere) => 400,
             (_, Refusal::Stranger) => 403,
-            (_, Refusal::Missing | Refusal::UnknownGroup | Refusal::Elsewhere) => 404,
+            (_, Refusal::Missing | Refusal::UnknownGroup) => 404,
             (_, Refusal::Verb) => 405,
             (_, Refusal::TooLarge) => 413,
             (_, Refusal::Failed) => 503,
