@@ -70,7 +70,7 @@
 //! | of two sets at once one is dropped and reported as done | both are sent |
 //! | others keep their copies of what was set | they forget them, and are told again if they were away |
 //! | a removal stops at an owner that is away, and reports one error | it reaches everyone else, reports all, goes on in the background, and the key is loaded past the owner |
-//! | a peer that does not know the group makes keys missing | it is told apart, by a header or by Go's words, and the key is loaded here |
+//! | a peer that does not know the group makes keys missing | it is told apart, by a header or by Go's words, and the key is loaded here; Go's clients are told by another status |
 //! | a value larger than the cache empties it | it is refused |
 //! | an entry's own size is not counted | it is |
 //! | groups and peers are globals | they are values |

@@ -157,10 +157,12 @@ impl Mode {
         match (self, refusal) {
             // golang's clients load by themselves after whatever is not 200.
             (Self::Golang, Refusal::Missing | Refusal::Failed) | (_, Refusal::Unable) => 500,
-            // Not 404, by which mailgun's clients mean that there is no such key.
+            // Not 404, which says to mailgun's clients that there is no such key.
             (_, Refusal::BadRequest | Refusal::Elsewhere) => 400,
+            // golang's clients make no difference, and that is what its servers answer.
+            (Self::Golang, Refusal::UnknownGroup) | (_, Refusal::Missing) => 404,
+            (_, Refusal::UnknownGroup) => 500,
             (_, Refusal::Stranger) => 403,
-            (_, Refusal::Missing | Refusal::UnknownGroup) => 404,
             (_, Refusal::Verb) => 405,
             (_, Refusal::TooLarge) => 413,
             (_, Refusal::Failed) => 503,

@@ -96,11 +96,10 @@ fn take(mode: Mode, body: &[u8], now: u64) -> Verdict {
 /// A Larder says so in a header. Go's servers say it in words alone, with the same status as for a key that
 /// is not there: their words are taken for it.
 fn is_unknown_group(group: &str, response: Response<'_>, text: &str) -> bool {
-    response.status == 404
-        && match response.group {
-            Some(mark) => mark == GroupMark::Unknown,
-            None => text == unknown_group(group),
-        }
+    match response.group {
+        Some(mark) => mark == GroupMark::Unknown,
+        None => response.status == 404 && text == unknown_group(group),
+    }
 }
 
 /// What a server says about a group that it does not have.

@@ -177,6 +177,7 @@ fn an_unknown_group_is_not_a_missing_key() {
     let (known, not) = (Some(GroupMark::Known), Some(GroupMark::Unknown));
     for mode in [Mode::MailgunV2, Mode::GroupcacheGoV3, Mode::Native, Mode::Golang] {
         assert_eq!(answer(mode, 404, not, b"whatever"), unknown, "{mode:?}");
+        assert_eq!(answer(mode, 500, not, b"whatever"), unknown, "{mode:?}");
         assert_eq!(answer(mode, 404, None, b"no such group: g\n"), unknown, "{mode:?}");
     }
     // A loader may use the same words; a Larder says what it means.
