@@ -106,6 +106,16 @@ impl Clock {
         }
     }
 
+    /// How long ago the clock was made, to the nanosecond: for measuring what is shorter than a
+    /// [moment](Time). It does not move the tick. A clock by hand knows whole milliseconds.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that everyone else asks")]
+    pub fn uptime(&self) -> Duration {
+        match self.0.movement {
+            Movement::ByHand { .. } => Duration::from_millis(self.coarse().as_millis()),
+            Movement::Running { origin } => tokio::time::Instant::now().duration_since(origin),
+        }
+    }
+
     /// The time of day, in milliseconds since 1970: for timestamps that leave the process, never for
     /// measuring how long something took.
     #[expect(clippy::disallowed_methods, reason = "this is the clock that everyone else asks")]
@@ -183,6 +193,7 @@ mod tests {
         assert_eq!((clock.now(), clock.coarse(), clock.wall()), (Time::ZERO, Time::ZERO, 1_000));
         hands.advance(Duration::from_secs(2));
         assert_eq!((clock.now().as_millis(), clock.wall()), (2_000, 3_000));
+        assert_eq!(clock.uptime(), Duration::from_secs(2));
     }
 
     #[test]

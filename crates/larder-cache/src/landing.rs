@@ -11,7 +11,7 @@ use crate::entry::{Entry, Freshness};
 use crate::error::Error;
 use crate::keep::Refresh;
 use crate::slots::Slot;
-use crate::source::{Attempt, Blame, Fetched, Fresh, Source};
+use crate::source::{Attempt, Blame, Fetched, Fresh, Previous, Source};
 use crate::standing::Turn;
 use crate::stats::Event;
 use crate::trouble::{Failing, Trouble};
@@ -402,7 +402,8 @@ impl<S: Source> Engine<S> {
         let slack =
             wait.map_or(Duration::ZERO, |wait| wait.at_most.saturating_add(wait.at_most / 16));
         let time_allowed = self.options.fetch_timeout.saturating_add(slack);
-        Attempt { previous: order.previous.clone(), max_age, wait, time_allowed }
+        let previous = order.previous.clone().map(Previous::Entry);
+        Attempt { previous, max_age, wait, time_allowed }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where a cache gets its values: the [`Source`] trait, what it is told and what it may answer.
 
+use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
 use std::time::Duration;
@@ -129,9 +130,8 @@ pub enum Removal {
 }
 
 /// What a source is told about the fetch that it is asked for.
-#[derive(Debug)]
 pub struct Attempt<V> {
-    pub(crate) previous: Option<Entry<V>>,
+    pub(crate) previous: Option<Previous<V>>,
     pub(crate) max_age: Duration,
     pub(crate) wait: Option<Wait>,
     pub(crate) time_allowed: Duration,
@@ -151,12 +151,12 @@ impl<V> Attempt<V> {
     /// The value that the cache still has, fresh or not. Without one, [`Fetched::NotModified`] is an
     /// error.
     pub fn previous(&self) -> Option<&V> {
-        self.previous.as_deref().map(crate::entry::Versioned::value)
+        self.previous.as_ref().map(Previous::value)
     }
 
     /// The index that came with the [`previous`](Self::previous) value.
     pub fn previous_index(&self) -> Option<u64> {
-        self.previous.as_deref().map(crate::entry::Versioned::source_index)
+        self.previous.as_ref().map(Previous::source_index)
     }
 
     /// Whether to wait for something new before answering. Only a cache that refreshes by
@@ -174,6 +174,76 @@ impl<V> Attempt<V> {
     /// The future is dropped after this long.
     pub fn time_allowed(&self) -> Duration {
         self.time_allowed
+    }
+
+    /// The same attempt, as a source within this one sees it, of whose values `part` finds one in each of
+    /// the cache's: for a source that keeps something beside what another source brings.
+    pub fn part<P>(self, part: fn(&V) -> &P) -> Attempt<P>
+    where
+        V: Send + Sync + 'static,
+        P: 'static,
+    {
+        let previous = self.previous.map(|previous| Previous::Part(Box::new((previous, part))));
+        let Self { max_age, wait, time_allowed, .. } = self;
+        Attempt { previous, max_age, wait, time_allowed }
+    }
+
+    /// The entry that the cache still has; `None` for a [`part`](Self::part) of one.
+    pub(crate) fn into_entry(self) -> Option<Entry<V>> {
+        match self.previous? {
+            Previous::Entry(entry) => Some(entry),
+            Previous::Part(_) => None,
+        }
+    }
+}
+
+/// What the cache still has.
+pub(crate) enum Previous<V> {
+    Entry(Entry<V>),
+    /// A part of what it has.
+    Part(Box<dyn Part<V>>),
+}
+
+/// A value within another one.
+pub(crate) trait Part<P>: Send + Sync {
+    fn value(&self) -> &P;
+    fn source_index(&self) -> u64;
+}
+
+impl<V: Send + Sync + 'static, P> Part<P> for (Previous<V>, fn(&V) -> &P) {
+    fn value(&self) -> &P {
+        (self.1)(self.0.value())
+    }
+
+    fn source_index(&self) -> u64 {
+        self.0.source_index()
+    }
+}
+
+impl<V> Previous<V> {
+    fn value(&self) -> &V {
+        match self {
+            Self::Entry(entry) => entry.value(),
+            Self::Part(part) => part.value(),
+        }
+    }
+
+    fn source_index(&self) -> u64 {
+        match self {
+            Self::Entry(entry) => entry.source_index(),
+            Self::Part(part) => part.source_index(),
+        }
+    }
+}
+
+impl<V: fmt::Debug> fmt::Debug for Attempt<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt")
+            .field("previous", &self.previous())
+            .field("max_age", &self.max_age)
+            .field("wait", &self.wait)
+            .field("time_allowed", &self.time_allowed)
+            .finish()
     }
 }
 
@@ -239,6 +309,17 @@ impl<V> Fresh<V> {
     pub fn age(mut self, age: Duration) -> Self {
         self.age = age;
         self
+    }
+
+    /// The same about what `change` makes of the value.
+    pub fn map<W>(self, change: impl FnOnce(V) -> W) -> Fresh<W> {
+        let Self { value, index, ttl, age, terminal } = self;
+        Fresh { value: change(value), index, ttl, age, terminal }
+    }
+
+    /// To what the [`ttl`](Self::ttl) was shortened, if it was.
+    pub fn shortened_to(&self) -> Option<Duration> {
+        self.ttl
     }
 
     /// Says that the value will not change any more: a cache that refreshes

@@ -81,7 +81,7 @@ impl<R: SyncSource> FetchMany for Syncing<R> {
         batch: Vec<(R::Id, Attempt<R::Item>)>,
     ) -> Result<Vec<OneOfMany<Self>>, R::Error> {
         let tracked =
-            |(id, attempt): (R::Id, Attempt<R::Item>)| Some((id, Tracked(attempt.previous?)));
+            |(id, attempt): (R::Id, Attempt<R::Item>)| Some((id, Tracked(attempt.into_entry()?)));
         let answers = self.source.sync(batch.into_iter().filter_map(tracked).collect()).await?;
         let fetched = |(id, answer): OneSynced<R>| {
             let fetched = answer.map(|synced| match synced {

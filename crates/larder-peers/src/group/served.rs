@@ -1,0 +1,111 @@
+//! A group as the server sees it: whatever its types are, keys and values are bytes.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use larder_cache::Source;
+
+use crate::codec::{Codec, GroupKey};
+use crate::group::held::Held;
+use crate::group::{Core, Error, WriteError};
+use crate::ring::mode::Refusal;
+use crate::wire::expiry::Expiry;
+use crate::wire::message::Set;
+
+/// Answers peers. Nothing here asks one.
+pub(crate) trait Served: Send + Sync {
+    /// Counts a request of a peer; one for many keys once for each.
+    fn note_request(&self);
+
+    /// The value, from memory.
+    fn peek(&self, key: &[u8]) -> Option<(Bytes, Expiry)>;
+
+    /// The value, from memory or by the source here, whoever this process thinks that the owner is.
+    fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<(Bytes, Expiry), Refused>>;
+
+    /// Takes a value, whoever this process thinks that the owner is.
+    fn set(&self, set: Set) -> Result<(), Refused>;
+
+    /// Forgets what is here; with a time, the key is loaded past its owner for as long.
+    fn forget(&self, key: &[u8], past_owner: Option<Duration>);
+
+    /// The owner has heard of a removal at last.
+    fn lift_tombstone(&self, key: &[u8]);
+}
+
+/// Why a peer gets no value, and what to tell it.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) refusal: Refusal,
+    pub(crate) text: String,
+}
+
+impl Refused {
+    fn no_key() -> Self {
+        let text = "the key is not one that this group can have".to_owned();
+        Self { refusal: Refusal::BadRequest, text }
+    }
+}
+
+impl<E: std::error::Error> From<Error<E>> for Refused {
+    fn from(error: Error<E>) -> Self {
+        use larder_cache::Error as Cache;
+        let refusal = match &error {
+            Error::NotFound { .. } => Refusal::Missing,
+            // As when a Go process panics or stops, and its connection is closed: the peer loads by itself.
+            Error::Closed | Error::Load(Cache::Panicked | Cache::Closed) => Refusal::Unable,
+            _ => Refusal::Failed,
+        };
+        Self { refusal, text: error.to_string() }
+    }
+}
+
+impl<S: Source<Key: GroupKey, Value: Codec>> Served for Core<S> {
+    fn peek(&self, key: &[u8]) -> Option<(Bytes, Expiry)> {
+        let got = Self::peek(self, &S::Key::from_bytes(key)?)?;
+        Some((got.encode(), got.expiry()))
+    }
+
+    fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<(Bytes, Expiry), Refused>> {
+        Box::pin(async move {
+            let key = S::Key::from_bytes(key).ok_or_else(Refused::no_key)?;
+            self.tally.misses.fetch_add(1, Ordering::Relaxed);
+            let got = self.load(&key).await?;
+            Ok((got.encode(), got.expiry()))
+        })
+    }
+
+    fn set(&self, set: Set) -> Result<(), Refused> {
+        let key = S::Key::from_bytes(&set.key).ok_or_else(Refused::no_key)?;
+        let bad = |text| Refused { refusal: Refusal::BadRequest, text };
+        let value = S::Value::decode(set.value).map_err(|error| bad(error.to_string()))?;
+        self.keep(&key, Held { value, expiry: set.expiry }).map_err(|error| {
+            let refusal = match error {
+                WriteError::TooLarge => Refusal::TooLarge,
+                _ => Refusal::Unable,
+            };
+            Refused { refusal, text: error.to_string() }
+        })
+    }
+
+    fn note_request(&self) {
+        self.tally.server_requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn forget(&self, key: &[u8], past_owner: Option<Duration>) {
+        // Bytes that are no key have no value here.
+        let Some(key) = S::Key::from_bytes(key) else { return };
+        if let Some(time) = past_owner {
+            self.bury(&key, time);
+        }
+        Self::forget(self, &key);
+    }
+
+    fn lift_tombstone(&self, key: &[u8]) {
+        if let Some(key) = S::Key::from_bytes(key) {
+            self.tombstones().lift(&key);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What peers say to each other: groupcache's HTTP, byte for byte.
+//!
+//! Pure. [`path`] is the request line, [`message`] the bodies, [`answer`] what a client makes of a response
+//! (the fallback table), [`expiry`] the time until which a value may be handed out, [`batch`] many keys at once.
+//!
+//! Keys are bytes everywhere: Go's strings are, and its protobuf "string" is not checked.
+
+pub mod answer;
+pub mod batch;
+pub mod expiry;
+pub mod message;
+pub mod path;
+
+/// The path below which peers ask each other, as Go's.
+pub const BASE_PATH: &str = "/_groupcache/";
+
+/// The type of a value's body.
+pub const PROTOBUF: &str = "application/x-protobuf";
+
+/// A response's header by which a Larder says whether it knows the group: `known` or `unknown`. Go's peers
+/// ignore it.
+pub const GROUP_HEADER: &str = "larder-group";
+
+/// A request's header with the token that the peers of a pool share.
+pub const TOKEN_HEADER: &str = "larder-token";
+
+/// A removal's header: for so many seconds the owner may still hand out what was removed, because it could
+/// not be reached. Go's peers ignore it.
+pub const TOMBSTONE_HEADER: &str = "larder-tombstone";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,16 @@
+//! Groups between pools with sockets of their own, as if they were processes.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod budget;
+mod disagreement;
+mod get;
+mod many;
+mod overtaken;
+mod remove;
+mod scenarios;
+mod server;
+mod set;
+mod strange_peers;
+mod support;
+mod typed;

@@ -1,0 +1,198 @@
+//! A removal: everywhere, whoever is away.
+
+use std::time::Duration;
+
+use larder_peers::{GroupOptions, Mode, Peer, PoolOptions, WriteError};
+
+use super::set::set;
+use super::support::*;
+
+#[tokio::test]
+async fn after_a_removal_nobody_has_it_and_each_key_is_loaded_once_more() {
+    for mode in [Mode::MailgunV2, Mode::GroupcacheGoV3, Mode::Native] {
+        let ring = ring(mode, 4).await;
+        for remover in 0..4 {
+            for node in &ring {
+                node.text("k").await;
+            }
+            assert_eq!(loads_of(&ring, "k"), remover + 1);
+            ring[remover].group.remove(&key_of("k")).await.unwrap();
+            assert!(ring.iter().all(|node| node.has("k").is_none()), "{mode:?}");
+        }
+        let requests: u64 = ring.iter().map(|node| node.group.stats().removals).sum();
+        assert_eq!(requests, 4);
+    }
+}
+
+#[tokio::test]
+async fn the_owner_does_not_send_itself_a_request() {
+    let ring = ring(Mode::MailgunV2, 3).await;
+    let key = key_owned_by(&ring[1], "k");
+    ring[1].group.remove(&key_of(&key)).await.unwrap();
+    let heard: Vec<_> = ring.iter().map(|node| node.group.stats().server_requests).collect();
+    assert_eq!(heard, [1, 0, 1]);
+}
+
+#[tokio::test]
+async fn all_who_are_away_are_reported_and_the_rest_forget() {
+    let mut ring = ring(Mode::MailgunV2, 5).await;
+    let key = key_owned_by(&ring[4], "k");
+    for node in &ring {
+        node.text(&key).await;
+    }
+    ring[1].goes_away().await;
+    ring[2].goes_away().await;
+    let error = ring[0].group.remove(&key_of(&key)).await.unwrap_err();
+    let WriteError::Missed(missed) = &error else { panic!("{error:?}") };
+    let mut names: Vec<_> = missed.iter().map(|missed| missed.peer.clone()).collect();
+    names.sort();
+    let mut away = vec![ring[1].url.clone(), ring[2].url.clone()];
+    away.sort();
+    assert_eq!(names, away);
+    assert_eq!(error.to_string().lines().count(), 2, "one for each: {error}");
+    for here in [0, 3, 4] {
+        assert_eq!(ring[here].has(&key), None);
+    }
+}
+
+#[tokio::test]
+async fn who_was_away_hears_of_it_when_it_is_back() {
+    let mut ring = ring(Mode::MailgunV2, 3).await;
+    let key = key_owned_by(&ring[0], "k");
+    for node in &ring {
+        node.text(&key).await;
+    }
+    ring[2].goes_away().await;
+    ring[0].group.remove(&key_of(&key)).await.unwrap_err();
+    assert_eq!(ring[0].pool.retries().pending, 1);
+    assert!(ring[2].has(&key).is_some());
+    ring[2].comes_back().await;
+    until(async || ring[2].has(&key).is_none()).await;
+    until(async || ring[0].pool.retries().pending == 0).await;
+    assert_eq!(ring[0].pool.retries().completed, 1);
+}
+
+#[tokio::test]
+async fn while_the_owner_is_cut_off_from_the_remover_nobody_who_heard_reads_the_old_value() {
+    // The owner stays up; it is the remover alone that cannot reach it.
+    let options = PoolOptions { tombstone: Duration::from_secs(30), ..options(Mode::MailgunV2) };
+    let ring = ring_with(3, options, GroupOptions::default()).await;
+    let key = key_owned_by(&ring[2], "slowly");
+    for node in &ring {
+        node.source.open(100);
+    }
+    for node in &ring {
+        node.text(&key).await;
+    }
+    let names = || ring.iter().map(|node| node.url.clone());
+    // Nothing listens at port 1.
+    let cut = names().map(|name| {
+        let is_owner = name == ring[2].url;
+        let peer = Peer::new(name);
+        if is_owner { peer.at("127.0.0.1:1") } else { peer }
+    });
+    ring[0].pool.set_peers(cut).unwrap();
+    let key: &'static str = Box::leak(key.into_boxed_str());
+    for node in &ring {
+        node.source.becomes(key, "new");
+    }
+    ring[0].group.remove(&key_of(key)).await.unwrap_err();
+    // The way to the owner is open again, and it has not heard yet.
+    ring[0].pool.set_peers(names()).unwrap();
+    assert_eq!(ring[0].text(key).await, "new", "loaded past the owner");
+    assert_eq!(ring[1].text(key).await, "new", "and so it was told to do");
+    assert!(ring[2].has(key).unwrap().starts_with("v:"), "which has not heard");
+    let stones = ring.iter().map(|node| node.group.stats().tombstones);
+    assert_eq!(stones.collect::<Vec<_>>(), [1, 1, 0]);
+    until(async || ring[0].pool.retries().pending == 0).await;
+    assert_eq!((ring[2].text(key).await, ring[0].group.stats().tombstones), ("new".into(), 0));
+    assert_eq!(ring[1].text(key).await, "new");
+}
+
+#[tokio::test]
+async fn a_set_after_a_removal_that_the_owner_missed_is_not_undone_by_it() {
+    let mut ring = ring(Mode::MailgunV2, 2).await;
+    let key = key_owned_by(&ring[1], "k");
+    ring[1].goes_away().await;
+    ring[0].group.remove(&key_of(&key)).await.unwrap_err();
+    ring[1].comes_back().await;
+    let mut tries = 0;
+    until(async || {
+        tries += 1;
+        set(&ring[0], &key, "after").await.is_ok()
+    })
+    .await;
+    assert_eq!(ring[0].pool.retries().pending, 0, "there is nothing more to tell");
+    assert_eq!(ring[0].text(&key).await, "after");
+    assert_eq!(ring[1].has(&key).as_deref(), Some("after"));
+}
+
+#[tokio::test]
+async fn who_is_not_in_the_ring_any_more_is_not_told_any_more() {
+    let mut ring = ring(Mode::MailgunV2, 2).await;
+    ring[1].goes_away().await;
+    ring[0].group.remove(&key_of("k")).await.unwrap_err();
+    ring[0].pool.set_peers([ring[0].url.clone()]).unwrap();
+    until(async || ring[0].pool.retries().pending == 0).await;
+    assert_eq!(ring[0].text("k").await, "v:k");
+}
+
+#[tokio::test]
+async fn a_peer_that_fails_is_left_alone_and_comes_back_by_itself() {
+    let mut ring = ring(Mode::MailgunV2, 2).await;
+    let keys: Vec<_> = keys_owned_by(&ring[1], "k").take(20).collect();
+    ring[1].goes_away().await;
+    for key in &keys[..10] {
+        assert_eq!(ring[0].text(key).await, format!("v:{key}"), "loaded here");
+    }
+    assert_eq!(ring[0].pool.resting(), [ring[1].url.clone()]);
+    assert_eq!(ring[0].group.stats().peer_errors, 10);
+    ring[1].comes_back().await;
+    let mut more = keys[10..].iter().cycle();
+    until(async || {
+        let key = more.next().unwrap();
+        let _ = ring[0].group.remove(&key_of(key)).await;
+        ring[0].text(key).await;
+        ring[0].pool.resting().is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_keys_are_removed_everywhere_and_each_is_loaded_once_more() {
+    let ring = ring(Mode::MailgunV2, 3).await;
+    let names = ["a", "b", "c"];
+    for node in &ring {
+        for key in names {
+            node.text(key).await;
+        }
+    }
+    ring[0].group.remove_many([]).await.unwrap();
+    ring[0].group.remove_many(names.map(key_of)).await.unwrap();
+    assert_eq!(ring[0].group.stats().removals, 3);
+    for key in names {
+        assert!(ring.iter().all(|node| node.has(key).is_none()), "{key}");
+        for node in &ring {
+            node.text(key).await;
+        }
+        assert_eq!(loads_of(&ring, key), 2);
+    }
+}
+
+#[tokio::test]
+async fn of_many_removals_each_peer_that_is_away_is_reported_once_and_hears_of_all_later() {
+    let mut ring = ring(Mode::MailgunV2, 3).await;
+    let names: Vec<_> = (0..10).map(|n| format!("10.9.{n}.{n}")).collect();
+    for name in &names {
+        ring[1].text(name).await;
+    }
+    ring[1].goes_away().await;
+    let keys = names.iter().map(|name| key_of(name));
+    let error = ring[0].group.remove_many(keys).await.unwrap_err();
+    let WriteError::Missed(missed) = error else { panic!("{error:?}") };
+    assert_eq!(missed.len(), 1);
+    assert_eq!(missed[0].peer, ring[1].url);
+    ring[1].comes_back().await;
+    until(async || ring[0].pool.retries().pending == 0).await;
+    assert!(names.iter().all(|name| ring[1].has(name).is_none()));
+}
