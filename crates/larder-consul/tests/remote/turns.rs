@@ -41,12 +41,8 @@ async fn forty_keys_take_turns_at_seven_connections_and_all_stay_fresh() {
                 }
                 // It was changed that long ago, so that nobody has vouched for the old copy since; what is on
                 // its way when the copy is read may be.
-                assert!(
-                    read.age + Duration::from_millis(300) >= asked,
-                    "{:?} < {asked:?}",
-                    read.age
-                );
-                assert!(changed.elapsed() < Duration::from_secs(7), "{service} is not fresh");
+                assert!(read.age + Duration::from_secs(1) >= asked, "{:?} < {asked:?}", read.age);
+                assert!(changed.elapsed() < Duration::from_secs(15), "{service} is not fresh");
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
