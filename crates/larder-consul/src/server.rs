@@ -31,6 +31,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use larder_cache::{Clock, OutOfRange};
 use larder_registry::Registry;
+use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 pub use self::behind::{Behind, BehindError};
@@ -46,6 +47,7 @@ use crate::local::Local;
 use crate::mapping::OwnNode;
 use crate::params::{self, Asked};
 use crate::question::Endpoint;
+use crate::wire;
 
 /// Where a request comes from. Whoever accepts connections puts it into the extensions of their requests;
 /// without it, all clients count as one.
@@ -185,20 +187,20 @@ impl Consul {
     fn status(&self, tail: &str) -> Result<Response, Refusal> {
         let leader = format!("{}:8300", self.own.address);
         let body = match tail {
-            "leader" => serde_json::to_vec(&leader),
-            "peers" => serde_json::to_vec(&[leader]),
+            "leader" => written(&leader)?,
+            "peers" => written(&[leader])?,
             _ => return Err(path::unknown()),
         };
-        Ok(respond::json(written(body)?, respond::About::NOTHING))
+        Ok(respond::json(body, respond::About::NOTHING))
     }
 
     /// Larder does not measure where nodes are: nobody is anywhere.
     fn coordinate(&self, tail: &str) -> Result<Response, Refusal> {
         let body = match tail {
-            "datacenters" => written(serde_json::to_vec(&serde_json::json!([{
+            "datacenters" => written(&serde_json::json!([{
                 "Datacenter": self.own.datacenter, "AreaID": "wan", "Coordinates": [],
-            }])))?,
-            "nodes" => b"[]".to_vec(),
+            }]))?,
+            "nodes" => Bytes::from_static(b"[]"),
             tail if tail.starts_with("node/") => {
                 return Err(Refusal::not_found("Larder keeps no coordinates of nodes"));
             }
@@ -236,8 +238,14 @@ fn filtered<T: Fields>(all: Vec<T>, filter: Option<&str>) -> Result<Vec<T>, Refu
     Ok(all.into_iter().filter(|one| filter.admits(one)).collect())
 }
 
-/// JSON that was written.
-fn written(json: Result<Vec<u8>, serde_json::Error>) -> Result<Vec<u8>, Refusal> {
-    // Texts and numbers can always be written.
-    json.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+/// A value as compact JSON.
+fn written(value: &impl Serialize) -> Result<Bytes, Refusal> {
+    printed(value, false)
+}
+
+/// A value as JSON, indented if it is to be pretty.
+fn printed(value: &impl Serialize, pretty: bool) -> Result<Bytes, Refusal> {
+    // Texts and numbers can always be printed.
+    wire::print(value, pretty)
+        .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }

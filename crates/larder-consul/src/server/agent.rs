@@ -54,7 +54,7 @@ impl Consul {
     fn version() -> Result<Response, Refusal> {
         let version =
             serde_json::json!({"SHA": "", "BuildDate": "", "HumanVersion": SPOKEN, "FIPS": ""});
-        Ok(respond::json(written(serde_json::to_vec(&version))?, About::NOTHING))
+        Ok(respond::json(written(&version)?, About::NOTHING))
     }
 
     fn agent_self(&self) -> Result<Response, Refusal> {
@@ -69,11 +69,11 @@ impl Consul {
             ..AgentConfig::default()
         };
         let about = AgentSelf { config, member: self.member(), ..AgentSelf::default() };
-        Ok(respond::json(written(serde_json::to_vec(&about))?, About::NOTHING))
+        Ok(respond::json(written(&about)?, About::NOTHING))
     }
 
     fn members(&self) -> Result<Response, Refusal> {
-        Ok(respond::json(written(serde_json::to_vec(&[self.member()]))?, About::NOTHING))
+        Ok(respond::json(written(&[self.member()])?, About::NOTHING))
     }
 
     /// This server: alive, and alone.

@@ -46,7 +46,7 @@ impl Consul {
         };
         let fired = self.events().fire(event);
         self.fired.send_replace(fired.number);
-        Ok(respond::json(written(serde_json::to_vec(&told(&fired)))?, About::NOTHING))
+        Ok(respond::json(written(&told(&fired))?, About::NOTHING))
     }
 
     async fn list(&self, parts: &Parts) -> Result<Response, Refusal> {
@@ -68,7 +68,7 @@ impl Consul {
         let index = events.last().map_or(1, |event| event.number);
         let told: Vec<_> = events.iter().map(told).collect();
         let about = About { index: Some(index), ..About::NOTHING };
-        Ok(respond::json(written(serde_json::to_vec(&told))?, about))
+        Ok(respond::json(written(&told)?, about))
     }
 }
 

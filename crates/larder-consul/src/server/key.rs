@@ -7,13 +7,12 @@ use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY, X_CONTENT_
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
-use bytes::Bytes;
 
 use super::body::receive;
 use super::read::{Contact, Looked};
 use super::refusal::Refusal;
 use super::respond::{self, About};
-use super::{Consul, asked};
+use super::{Consul, asked, printed};
 use crate::kv::{Delete, Entry, Put, Read, Refused, Scope};
 use crate::question::{Endpoint, KvForm, Question};
 use crate::wire::DirEntry;
@@ -65,19 +64,20 @@ impl Consul {
         if let Ok(refused) = tokio::time::timeout(wait, self.kv.wait(&scope, past)).await {
             refused?;
         }
+        let pretty = question.selection.pretty;
         let (index, found) = match form {
-            KvForm::Entry => self.kv.get(key).found(|entry| print(&[dir_entry(entry)], question)),
+            KvForm::Entry => self.kv.get(key).found(|entry| printed(&[dir_entry(entry)], pretty)),
             KvForm::Raw => self.kv.get(key).found(|entry| Ok(entry.value.clone())),
             KvForm::Recurse => {
                 let Read { value, index } = self.kv.list(key);
                 let entries: Vec<_> = value.iter().map(dir_entry).collect();
-                (index, (!entries.is_empty()).then(|| print(&entries, question)))
+                (index, (!entries.is_empty()).then(|| printed(&entries, pretty)))
             }
             KvForm::Keys { separator } => {
                 let Read { value, index } = self.kv.keys(key, separator);
                 // As with Consul: who asks for all keys is told that there are none.
                 let is_there = key.is_empty() || !value.is_empty();
-                (index, is_there.then(|| print(&value, question)))
+                (index, is_there.then(|| printed(&value, pretty)))
             }
         };
         let is_raw = *form == KvForm::Raw && found.is_some();
@@ -111,11 +111,6 @@ fn dir_entry(entry: &Entry) -> DirEntry<'_> {
         create_index: entry.create_index,
         modify_index: entry.modify_index,
     }
-}
-
-fn print(value: &impl serde::Serialize, question: &Question) -> Result<Bytes, Refusal> {
-    let written = crate::wire::print(value, question.selection.pretty);
-    written.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
 /// A value is whatever somebody put there: a browser must not take it for a page.

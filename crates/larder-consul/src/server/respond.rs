@@ -9,11 +9,10 @@ use axum::response::Response;
 use bytes::Bytes;
 
 use super::read::Contact;
+use crate::client::headers::{INDEX, LAST_CONTACT};
 use crate::terms::Consistency;
 
-pub(crate) const INDEX: HeaderName = HeaderName::from_static("x-consul-index");
 pub(crate) const KNOWN_LEADER: HeaderName = HeaderName::from_static("x-consul-knownleader");
-pub(crate) const LAST_CONTACT: HeaderName = HeaderName::from_static("x-consul-lastcontact");
 pub(crate) const CONSISTENCY: HeaderName =
     HeaderName::from_static("x-consul-effective-consistency");
 const QUERY_BACKEND: HeaderName = HeaderName::from_static("x-consul-query-backend");

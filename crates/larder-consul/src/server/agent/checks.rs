@@ -23,7 +23,7 @@ impl Consul {
         let kept = filtered(all.collect(), asked.selection.filter.as_deref())?;
         let checks: BTreeMap<_, _> =
             kept.into_iter().map(|check| (check.check_id.clone(), check)).collect();
-        Ok(respond::json(written(serde_json::to_vec(&checks))?, About::NOTHING))
+        Ok(respond::json(written(&checks)?, About::NOTHING))
     }
 
     /// Those of the service, without its node's.

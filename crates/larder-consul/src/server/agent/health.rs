@@ -3,6 +3,7 @@
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
+use bytes::Bytes;
 use larder_registry::model::Instance;
 
 use crate::mapping::aggregate;
@@ -21,7 +22,7 @@ impl Consul {
         };
         let health = self.health(&instance);
         let status = health.aggregated_status.to_string();
-        let body = if is_text { Vec::new() } else { written(serde_json::to_vec(&health))? };
+        let body = if is_text { Bytes::new() } else { written(&health)? };
         Ok(answer(&status, is_text, body))
     }
 
@@ -35,7 +36,7 @@ impl Consul {
         let health: Vec<_> = instances.iter().map(|instance| self.health(instance)).collect();
         let all: Vec<_> = health.iter().flat_map(|one| one.checks.iter().cloned()).collect();
         let status = aggregate(&all).to_string();
-        let body = if is_text { Vec::new() } else { written(serde_json::to_vec(&health))? };
+        let body = if is_text { Bytes::new() } else { written(&health)? };
         Ok(answer(&status, is_text, body))
     }
 
@@ -55,11 +56,11 @@ fn wants_text(parts: &Parts) -> Result<bool, Refusal> {
 
 /// There is none: JSON for whoever reads that, and the sentence for people.
 fn unknown(sentence: &str, is_text: bool, nothing: &str) -> Response {
-    let json = nothing.as_bytes().to_vec();
+    let json = Bytes::copy_from_slice(nothing.as_bytes());
     told(StatusCode::NOT_FOUND, sentence, is_text, json)
 }
 
-fn answer(status: &str, is_text: bool, json: Vec<u8>) -> Response {
+fn answer(status: &str, is_text: bool, json: Bytes) -> Response {
     let code = match status {
         "passing" => StatusCode::OK,
         "warning" => StatusCode::TOO_MANY_REQUESTS,
@@ -68,8 +69,8 @@ fn answer(status: &str, is_text: bool, json: Vec<u8>) -> Response {
     told(code, status, is_text, json)
 }
 
-fn told(code: StatusCode, reason: &str, is_text: bool, json: Vec<u8>) -> Response {
-    let body = if is_text { reason.as_bytes().to_vec() } else { json };
+fn told(code: StatusCode, reason: &str, is_text: bool, json: Bytes) -> Response {
+    let body = if is_text { Bytes::copy_from_slice(reason.as_bytes()) } else { json };
     let mut response = respond::with_status(code, body, About::NOTHING);
     let headers = response.headers_mut();
     if is_text {

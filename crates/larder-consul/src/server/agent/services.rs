@@ -30,7 +30,7 @@ impl Consul {
         let kept = filtered(all.collect(), asked.selection.filter.as_deref())?;
         let services: BTreeMap<_, _> =
             kept.into_iter().map(|service| (service.id.clone(), service)).collect();
-        Ok(respond::json(written(serde_json::to_vec(&services))?, About::NOTHING))
+        Ok(respond::json(written(&services)?, About::NOTHING))
     }
 
     /// Waits until its hash is another one, if it is asked to.
@@ -51,7 +51,7 @@ impl Consul {
         let hash = agent_service_hash(&service);
         let header = HeaderValue::from_str(&hash).ok();
         service.content_hash = hash.into();
-        let mut response = respond::json(written(serde_json::to_vec(&service))?, About::NOTHING);
+        let mut response = respond::json(written(&service)?, About::NOTHING);
         response.headers_mut().extend(header.map(|hash| (CONTENT_HASH, hash)));
         Ok(response)
     }
