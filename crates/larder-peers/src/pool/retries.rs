@@ -88,11 +88,17 @@ impl Retries {
             old.due = old.due.min(new.due);
             return;
         }
-        if self.pending.len() >= self.most
+        // Those that are being tried wait as well, and come back.
+        if self.pending.len() + self.taken.len() >= self.most
             && let Some(oldest) = self.oldest()
         {
             self.pending.remove(&oldest);
             self.given_up += 1;
+        }
+        if self.pending.len() + self.taken.len() >= self.most {
+            // All are being tried: the new one is the only one that can be given up.
+            self.given_up += 1;
+            return;
         }
         self.pending.insert(id, new);
     }
@@ -227,6 +233,17 @@ mod tests {
         assert_eq!(retries.stats(), RetryStats { pending: 3, completed: 0, given_up: 1 });
         let left: BTreeSet<_> = retries.take_due(at(99)).into_iter().map(|one| one.key).collect();
         assert_eq!(left, BTreeSet::from([key("b"), key("c"), key("d")]));
+    }
+
+    #[test]
+    fn those_that_are_being_tried_count_against_the_bound() {
+        let mut retries = retries();
+        ["a", "b", "c"].map(|name| add(&mut retries, name, &["peer"], at(0)));
+        let tried = retries.take_due(at(1));
+        add(&mut retries, "d", &["peer"], at(1));
+        assert_eq!(retries.stats(), RetryStats { pending: 3, completed: 0, given_up: 1 });
+        tried.into_iter().for_each(|one| retries.put_back(one, at(2)));
+        assert_eq!(retries.stats(), RetryStats { pending: 3, completed: 0, given_up: 1 });
     }
 
     #[test]
