@@ -19,7 +19,8 @@ pub(crate) trait Served: Send + Sync {
     /// Counts a request of a peer; one for many keys once for each.
     fn note_request(&self);
 
-    /// The value, from memory.
+    /// The value, from memory; not a copy of another one's. Where peers disagree about owners, copies of copies
+    /// would outlive their value in a golang ring, and a removal on its way from one to the next.
     fn peek(&self, key: &[u8]) -> Option<(Bytes, Expiry)>;
 
     /// The value, from memory or by the source here, whoever this process thinks that the owner is.
@@ -64,8 +65,8 @@ impl<E: std::error::Error> From<Error<E>> for Refused {
 
 impl<S: Source<Key: GroupKey, Value: Codec>> Served for Core<S> {
     fn peek(&self, key: &[u8]) -> Option<(Bytes, Expiry)> {
-        let got = Self::peek(self, &S::Key::from_bytes(key)?)?;
-        Some((got.encode(), got.expiry()))
+        let held = self.main.peek(&S::Key::from_bytes(key)?)?;
+        Some((held.value.encode(), held.expiry))
     }
 
     fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<(Bytes, Expiry), Refused>> {
