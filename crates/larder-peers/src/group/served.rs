@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use larder_cache::Source;
+use larder_cache::{Source, Time};
 
 use crate::codec::{Codec, GroupKey};
 use crate::group::held::Held;
@@ -32,8 +32,8 @@ pub(crate) trait Served: Send + Sync {
     /// Forgets what is here; with a time, the key is loaded past its owner for as long.
     fn forget(&self, key: &[u8], past_owner: Option<Duration>);
 
-    /// The owner has heard of a removal at last.
-    fn lift_tombstone(&self, key: &[u8]);
+    /// The owner has heard at last, of a removal that was before `began`.
+    fn lift_tombstone(&self, key: &[u8], began: Time);
 }
 
 /// Why a peer gets no value, and what to tell it.
@@ -104,9 +104,9 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Served for Core<S> {
         Self::forget(self, &key);
     }
 
-    fn lift_tombstone(&self, key: &[u8]) {
+    fn lift_tombstone(&self, key: &[u8], began: Time) {
         if let Some(key) = S::Key::from_bytes(key) {
-            self.tombstones().lift(&key);
+            self.tombstones().lift_older(&key, began);
         }
     }
 }

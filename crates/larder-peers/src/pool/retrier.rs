@@ -76,7 +76,7 @@ impl Retrier {
 
     /// Tells those who have not heard; leaves in it those who still have not.
     async fn again(pool: &Arc<Shared>, mut pending: Pending) -> Pending {
-        let members = pool.members();
+        let (members, began) = (pool.members(), pool.clock.now());
         let is_member = |name: &String| members.others().any(|(other, _)| other == name);
         // Who is not in the ring any more is not asked any more, either.
         pending.to.retain(is_member);
@@ -93,7 +93,7 @@ impl Retrier {
             let failed = removal::tell(pool, &members, group, key, &rest, false).await;
             if let Some(group) = pool.served(group) {
                 group.forget(key, None);
-                group.lift_tombstone(key);
+                group.lift_tombstone(key, began);
             }
             pending.owner = None;
             pending.to.extend(failed.into_keys());
