@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 use crate::members::Address;
 use crate::tasks::Tasks;
 use crate::wire::answer::GroupMark;
-use crate::wire::{GROUP_HEADER, TOKEN_HEADER, TOMBSTONE_HEADER};
+use crate::wire::{ASKS_HEADER, GROUP_HEADER, TOKEN_HEADER, TOMBSTONE_HEADER};
 use circuit::Circuit;
 pub use transport::{Duplex, Tcp, Transport};
 
@@ -76,6 +76,8 @@ pub(crate) struct Question {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) group: Option<GroupMark>,
+    /// Whom the peer asks for the key, after a removal.
+    pub(crate) asks: Option<u64>,
     pub(crate) body: Bytes,
 }
 
@@ -203,6 +205,7 @@ impl Client {
             b"unknown" => GroupMark::Unknown,
             _ => GroupMark::Known,
         });
+        let asks = head.headers.get(ASKS_HEADER).and_then(|asks| asks.to_str().ok()?.parse().ok());
         let status = head.status.as_u16();
         let limit = if status == 200 { self.limits.body } else { ERROR_BYTES };
         let (body, is_whole) = read(body, limit).await?;
@@ -212,7 +215,7 @@ impl Client {
         if is_whole && !line.is_closed() {
             lock(&self.idle).push(line);
         }
-        Ok(Answer { status, group, body })
+        Ok(Answer { status, group, asks, body })
     }
 
     fn request(&self, question: &Question, target: &Uri) -> Request<Full<Bytes>> {

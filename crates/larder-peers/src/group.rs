@@ -125,7 +125,8 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Group<S> {
     ///
     /// In a [native](crate::Mode::Native) ring each owner is asked once for all of its keys, up to a thousand
     /// in a request; a key that its owner cannot answer in time is asked for alone. Such a request joins no
-    /// load of this process, and is joined by none; the owner still loads each key once. In other rings, whose
+    /// load of this process, and is joined by none; the owner still loads each key once. A value that was in
+    /// memory is handed out when the last one has come, and may have expired by then. In other rings, whose
     /// peers do not know it, keys are asked for one by one, 256 at a time.
     pub async fn get_many(&self, keys: &[S::Key]) -> Vec<Result<Got<S::Value>, Error<S::Error>>> {
         Box::pin(self.0.many(keys)).await
@@ -153,13 +154,14 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Group<S> {
         self.0.detached(async move { core.set(key, value, expiry, copy).await }).await
     }
 
-    /// Has every process forget `key`'s value: first its owner, then all others. A load that is under way
+    /// Has every process forget `key`'s value: first its owner, then all others, twice if they disagree about
+    /// who that is. A load that is under way
     /// cannot undo it.
     ///
     /// The error names all who could not be told. They are told again in the background, for
-    /// [some time](crate::PoolOptions::retry_for); and if the owner is among them, the key is loaded past it
-    /// [meanwhile](crate::PoolOptions::tombstone), here and by every Larder that could be told. It goes on
-    /// if the caller gives up.
+    /// [some time](crate::PoolOptions::retry_for); and if the owner is among them, or the second one where it is
+    /// asked, the key is loaded past them [meanwhile](crate::PoolOptions::tombstone), here and by every Larder
+    /// that could be told. It goes on if the caller gives up.
     pub async fn remove(&self, key: &S::Key) -> Result<(), WriteError> {
         self.0.may_write(key, false)?;
         let (core, key) = (Arc::clone(&self.0), key.clone());

@@ -57,8 +57,8 @@
 //! A node that is lost costs each of the others a load of each of its keys, as with Go's; with
 //! [`PoolOptions::second_owner`] one load for all of them: 50 of 150, for 50 keys and three nodes left.
 //!
-//! What a peer asks is answered from 1 and 3 alone. The table of what makes an owner useless is that of
-//! mailgun's groupcache, in [`wire::answer`].
+//! What a peer asks is answered from the main cache and by 3 alone, never with a copy. The table of what makes
+//! an owner useless is that of mailgun's groupcache, in [`wire::answer`].
 //!
 //! # Where this differs from the Go families, on purpose
 //!
@@ -83,8 +83,13 @@
 //! not carry it: a copy there may be as old as two of the group's [ttls](GroupOptions::ttl). Without a ttl, a
 //! copy lives until it is set, removed or evicted.
 //!
-//! A removal has reached every node when [`Group::remove`] returns `Ok`. Otherwise those that it names may
-//! hand out what they have, until they have heard.
+//! A removal has reached every node of this one's list when [`Group::remove`] returns `Ok`, whomever they ask
+//! for the key. Otherwise those that it names may hand out what they have, until they have heard; and then
+//! those have heard, too, who took copies of it. It is this process that tells them again: if it ends before,
+//! nobody does. A node that changes its list of peers just then, or comes back from outside the ring with what
+//! it had, may have missed it: see `docs/decisions/0031-removals-where-nodes-ask-different-ones.md`.
+//!
+//! A set that failed may be done later, when the network delivers it at last.
 //!
 //! # Who may ask
 //!

@@ -20,10 +20,11 @@ use crate::client::{self, Client};
 use crate::codec::{Codec, GroupKey};
 use crate::group::{Group, GroupError, GroupOptions, Served};
 use crate::members::{self, MembersError, Peer};
-use crate::ring::Ring;
+use crate::ring::{Hash, Ring};
 use crate::tasks::Tasks;
 pub use options::{PoolError, PoolOptions, Token};
 pub(crate) use retrier::Retrier;
+pub(crate) use retries::Missing;
 pub use retries::RetryStats;
 
 /// How often the names of peers are looked up, to know by their addresses who may ask here.
@@ -78,6 +79,31 @@ impl Members {
     pub(crate) fn stand_in(&self, key: &[u8]) -> Option<(&str, &Arc<Client>)> {
         let member = self.peers.get(self.ring.second_owner(key)?)?;
         member.client.as_ref().map(|client| (member.identity.as_str(), client))
+    }
+
+    /// Those whom everybody in this ring asks for `key`, in that order, this process among them.
+    fn asked(&self, key: &[u8], with_second: bool) -> impl Iterator<Item = &Member> {
+        let second = || self.ring.second_owner(key).filter(|_| with_second);
+        let places = [self.ring.owner(key), second()];
+        places.into_iter().flatten().filter_map(|place| self.peers.get(place))
+    }
+
+    /// Those of them that are elsewhere.
+    pub(crate) fn keepers(&self, key: &[u8], with_second: bool) -> Vec<String> {
+        let elsewhere = |member: &&Member| member.client.is_some();
+        let keepers = self.asked(key, with_second).filter(elsewhere);
+        keepers.map(|member| member.identity.clone()).collect()
+    }
+
+    /// Whom everybody in this ring asks for `key`, as a number: another one where they are others, or in another
+    /// order.
+    pub(crate) fn asks(&self, key: &[u8], with_second: bool) -> u64 {
+        let mut names = String::new();
+        for member in self.asked(key, with_second) {
+            names.push_str(&member.identity);
+            names.push('\n');
+        }
+        Hash::FNV1A.of(names.as_bytes())
     }
 
     /// All but this process.

@@ -26,7 +26,7 @@ use crate::wire::message::{RemoveKeysRequest, decode_set, encode_value};
 use crate::wire::path::{PathError, Target, parse};
 use crate::wire::{TOKEN_HEADER, TOMBSTONE_HEADER};
 pub use listen::Serving;
-use respond::{done, refusal, value};
+use respond::{done, forgotten, refusal, value};
 
 /// Where a request comes from: an extension of the request, without which only a token lets it in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,8 +136,10 @@ impl Shared {
                 Ok(done())
             }
             Verb::Remove => {
+                // Whom it asks from before it forgets: a change of the ring between the two would go unnoticed.
+                let asks = self.members().asks(&key, self.options.second_owner);
                 group.forget(&key, tombstone(request.headers()));
-                Ok(done())
+                Ok(forgotten(asks))
             }
             Verb::Many if key == REMOVE_KEYS => {
                 let body = read(request.into_body(), KEYS_BYTES).await?;
