@@ -37,7 +37,9 @@ async fn a_copy_is_not_passed_on_from_one_to_the_other_for_ever() {
     hands.advance(Duration::from_secs(50));
     ring[0].text(key).await;
     assert_eq!((ring[0].source.all_loads(), ring[1].source.all_loads()), (0, 1), "it has a copy");
-    ring.iter().for_each(|node| node.source.becomes(key, "new"));
+    for node in &ring {
+        node.source.becomes(key, "new");
+    }
     // Each has forgotten its own when it asks, and would find the other's copy.
     for _ in 0..5 {
         hands.advance(Duration::from_secs(20));

@@ -59,14 +59,16 @@ impl Node {
     }
 }
 
-async fn nodes(versions: &Versions) -> Vec<Node> {
+async fn nodes(seed: u64, versions: &Versions) -> Vec<Node> {
     let mut nodes = Vec::new();
     for _ in 0..4 {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let options = PoolOptions { mode: Mode::Native, ..PoolOptions::default() };
         let pool = Pool::new(&url, options).unwrap();
-        let group = pool.group("g", versions.clone(), GroupOptions::default()).unwrap();
+        // While a node is away, its port may be that of a node of another life.
+        let name = format!("life-{seed}");
+        let group = pool.group(name, versions.clone(), GroupOptions::default()).unwrap();
         let serving = Some(pool.serve(listener).unwrap());
         nodes.push(Node { url, pool, group, serving });
     }
@@ -100,7 +102,7 @@ struct Promise {
 
 async fn live(seed: u64, steps: usize) {
     let (versions, mut dice) = (Versions::default(), Dice(seed));
-    let mut nodes = nodes(&versions).await;
+    let mut nodes = nodes(seed, &versions).await;
     let keys: Vec<_> = (0..3).map(|n| format!("key-{n}")).collect();
     let mut promises: Vec<_> =
         keys.iter().map(|_| Promise { version: 0, missed: HashSet::new() }).collect();
