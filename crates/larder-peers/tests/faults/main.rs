@@ -99,7 +99,7 @@ fn a_thousand_lives_of_a_ring_break_no_promise() {
     all_is_well(0, 1_000);
 }
 
-/// Half an hour of lives that nobody has seen before.
+/// Lives beyond those of every day.
 #[test]
 #[ignore = "takes long: cargo test -p larder-peers --test faults -- --ignored"]
 fn twenty_thousand_more_break_none_either() {

@@ -1,5 +1,7 @@
 //! What Go's own tests check and no other test here does: `tests/CHECKLIST.md` has all of them.
 
+use std::collections::HashSet;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -158,4 +160,33 @@ async fn a_key_that_no_path_holds_is_not_set_elsewhere_and_who_may_have_it_is_na
     assert_eq!((missed.len(), &missed[0].peer), (1, &ring[1].url));
     assert!(ring[0].group.peek(&key).is_none(), "but here it is gone");
     assert!(ring[0].pool.resting().is_empty(), "which is no fault of the peer's");
+}
+
+/// The sources of this crate, of its tests, and of the cache.
+fn sources(folder: &Path, all: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, all);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            all.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_test_of_the_checklist_is_there() {
+    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut all = String::new();
+    for folder in ["src", "tests", "../larder-cache/src", "../larder-cache/tests"] {
+        sources(&crate_folder.join(folder), &mut all);
+    }
+    let list = include_str!("../CHECKLIST.md");
+    let names = list.split('`').skip(1).step_by(2);
+    // Names of tests are longer than those of anything else in there.
+    let names: HashSet<_> = names.filter(|name| name.matches('_').count() > 2).collect();
+    let missing: Vec<_> =
+        names.iter().filter(|name| !all.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+    assert!(names.len() > 90, "{}", names.len());
 }
