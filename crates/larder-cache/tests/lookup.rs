@@ -16,6 +16,7 @@ async fn a_fresh_value_is_served_from_memory_with_its_age() {
     hands.advance(secs(9));
     let reply = cache.get(&1).await.unwrap();
     assert_eq!((*reply, reply.age(), source.fetches()), (7, secs(9), 1));
+    assert_eq!(reply.fresh_for(), secs(1));
     assert!(matches!(reply.origin(), Origin::Hit));
     let stats = cache.stats();
     assert_eq!((stats.hits, stats.misses, stats.fetched, stats.entries), (1, 1, 1, 1));

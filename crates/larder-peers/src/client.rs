@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 use crate::members::Address;
 use crate::tasks::Tasks;
 use crate::wire::answer::GroupMark;
-use crate::wire::{GROUP_HEADER, TOKEN_HEADER, TOMBSTONE_HEADER};
+use crate::wire::{GROUP_HEADER, RENEW_HEADER, TOKEN_HEADER, TOMBSTONE_HEADER};
 use circuit::Circuit;
 pub use transport::{Duplex, Tcp, Transport};
 
@@ -69,6 +69,15 @@ pub(crate) struct Question {
     pub(crate) body: Bytes,
     /// Seconds for the header of that name.
     pub(crate) tombstone: Option<u64>,
+    /// Asks for a newer value than the copy that is here.
+    pub(crate) renews: bool,
+}
+
+impl Question {
+    /// One without headers of its own.
+    pub(crate) fn new(method: Method, path: String, body: Bytes) -> Self {
+        Self { method, path, body, tombstone: None, renews: false }
+    }
 }
 
 /// What a peer answered.
@@ -226,6 +235,9 @@ impl Client {
         }
         if let Some(seconds) = question.tombstone {
             headers.insert(TOMBSTONE_HEADER, HeaderValue::from(seconds));
+        }
+        if question.renews {
+            headers.insert(RENEW_HEADER, HeaderValue::from_static("1"));
         }
         request
     }

@@ -5,6 +5,8 @@ mod held;
 mod many;
 mod options;
 pub(crate) mod removal;
+mod renew;
+mod renewals;
 mod served;
 mod sources;
 mod stats;
@@ -13,6 +15,7 @@ mod write;
 mod writes;
 
 use std::fmt;
+use std::hash::RandomState;
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -24,8 +27,10 @@ use crate::codec::{Codec, GroupKey};
 use crate::pool::Shared;
 use crate::wire::expiry::Expiry;
 pub use error::{Error, GroupError, Missed, TellError, WriteError};
+use error::{Told, told};
 use held::Held;
 pub use options::{GroupOptions, HotCopy};
+use renewals::Renewals;
 pub(crate) use served::{Refused, Served};
 use sources::{Local, Remote};
 use stats::Tally;
@@ -55,6 +60,12 @@ pub(crate) struct Core<S: Source<Key: GroupKey, Value: Codec>> {
     writes: Mutex<Writes<S::Key>>,
     /// The keys that were removed while their owner was away.
     tombstones: Mutex<Tombstones<S::Key>>,
+    /// The keys that are being renewed before they expire.
+    renewals: Mutex<Renewals<S::Key>>,
+    /// Jitter needs no better randomness than a seeded hash.
+    dice: RandomState,
+    /// For tasks that go on after their caller.
+    myself: Weak<Self>,
 }
 
 /// A value that was asked for. Dereferences to it; cheap to clone. It lives as long as this, whatever becomes
@@ -87,15 +98,19 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Group<S> {
         let calls = pool.options.peer_timeout.saturating_mul(2);
         let patience = calls.saturating_add(Duration::from_secs(1));
         let hot = Options { fetch_timeout: patience, backoff: options::NO_BACKOFF, ..hot };
-        Ok(Self(Arc::new(Core {
-            main: Cache::new(local, main)?,
-            hot: Cache::new(remote, hot)?,
+        let (main, hot) = (Cache::new(local, main)?, Cache::new(remote, hot)?);
+        Ok(Self(Arc::new_cyclic(|myself| Core {
+            main,
+            hot,
             name,
             options,
             pool,
             tally,
             writes: Mutex::default(),
             tombstones: Mutex::default(),
+            renewals: Mutex::default(),
+            dice: RandomState::new(),
+            myself: Weak::clone(myself),
         })))
     }
 
@@ -104,7 +119,7 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Group<S> {
     ///
     /// A caller that gives up cancels nobody: drop the future at will.
     pub async fn get(&self, key: &S::Key) -> Result<Got<S::Value>, Error<S::Error>> {
-        match self.peek(key) {
+        match self.0.read(key) {
             Some(got) => Ok(got),
             None => Box::pin(self.0.miss(key)).await,
         }
@@ -131,7 +146,7 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Group<S> {
         Box::pin(self.0.many(keys)).await
     }
 
-    /// `key`'s value if it is in this process's memory.
+    /// `key`'s value if it is in this process's memory. Asks nobody, and renews nothing.
     #[inline]
     pub fn peek(&self, key: &S::Key) -> Option<Got<S::Value>> {
         self.0.peek(key)
@@ -212,10 +227,16 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
     async fn miss(&self, key: &S::Key) -> Result<Got<S::Value>, Error<S::Error>> {
         self.tally.misses.fetch_add(1, Ordering::Relaxed);
         let is_remote = self.pool.members().remote_owner(key.as_bytes()).is_some();
+        let mut stale = None;
         if is_remote && !self.is_buried(key) {
             self.tally.hot_asked.fetch_add(1, Ordering::Relaxed);
             match self.hot.get(key).await {
-                Ok(reply) => return Ok(Got(From::Cache(reply))),
+                Ok(reply) => match told(&reply) {
+                    Told::Fresh => return Ok(Got(From::Cache(reply))),
+                    Told::Said(missing @ Error::NotFound { .. }) => return Err(missing),
+                    Told::Said(_) => return Ok(self.stale(reply)),
+                    Told::Nothing => stale = Some(reply),
+                },
                 Err(error) => {
                     if let Some(error) = Error::of_owner(&error) {
                         return Err(error);
@@ -223,7 +244,22 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
                 }
             }
         }
-        self.load(key).await
+        match (self.load(key).await, stale) {
+            (Ok(got), _) => {
+                if got.error().is_some() {
+                    self.tally.stale.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(got)
+            }
+            (Err(Error::Load(_)), Some(stale)) => Ok(self.stale(stale)),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// A copy that has expired, because nobody has anything better.
+    fn stale(&self, reply: Reply<Held<S::Value>>) -> Got<S::Value> {
+        self.tally.stale.fetch_add(1, Ordering::Relaxed);
+        Got(From::Cache(reply))
     }
 
     /// Loads by the source, whoever the owner is.
@@ -266,9 +302,19 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
 }
 
 impl<V> Got<V> {
+    /// Why the value is older than it should be; none for one that holds. It is handed out all the same,
+    /// because there is no better one: see [`GroupOptions::stale_if_error`]. It has [expired](Self::expiry),
+    /// and its [age](Self::age) is what it says.
+    pub fn error(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+        match &self.0 {
+            From::Cache(reply) => reply.error(),
+            From::Request(_) => None,
+        }
+    }
+
     /// Until when the value holds.
     pub fn expiry(&self) -> Expiry {
-        self.held().expiry
+        self.held().expiry()
     }
 
     /// For how long this process has had it.

@@ -83,6 +83,15 @@
 //! not carry it: a copy there may be as old as two of the group's [ttls](GroupOptions::ttl). Without a ttl, a
 //! copy lives until it is set, removed or evicted.
 //!
+//! With [`GroupOptions::renew_ahead`], what is read shortly before its expiry is renewed in the background: by
+//! the owner first, and then, by one request each, where there are copies. It makes values younger, never
+//! older: what cannot be renewed lives until its expiry. So a key that is read all the time costs its callers one
+//! wait and not one for each ttl, here and elsewhere (`docs/decisions/0038-values-are-renewed-before-they-expire.md`).
+//!
+//! With [`GroupOptions::stale_if_error`], and no better value to be had, a process hands out what has expired
+//! for so long at most, and says [why](Got::error) and [how old](Got::age) it is. That is the one exception, and
+//! does not travel: a peer is told the error. What was removed is gone.
+//!
 //! A removal has reached every node when [`Group::remove`] returns `Ok`. Otherwise those that it names may
 //! hand out what they have, until they have heard.
 //!

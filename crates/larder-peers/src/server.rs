@@ -24,7 +24,7 @@ use crate::wire::answer::{GroupMark, unknown_group};
 use crate::wire::batch::{GET_MANY, Outcome, decode_keys, encode_outcomes};
 use crate::wire::message::{RemoveKeysRequest, decode_set, encode_value};
 use crate::wire::path::{PathError, Target, parse};
-use crate::wire::{TOKEN_HEADER, TOMBSTONE_HEADER};
+use crate::wire::{RENEW_HEADER, TOKEN_HEADER, TOMBSTONE_HEADER};
 pub use listen::Serving;
 use respond::{done, refusal, value};
 
@@ -127,7 +127,12 @@ impl Shared {
             group.note_request();
         }
         match verb {
-            Verb::Get => self.get(&*group, &key).await,
+            Verb::Get => {
+                if request.headers().contains_key(RENEW_HEADER) {
+                    group.renew(&key).await;
+                }
+                self.get(&*group, &key).await
+            }
             Verb::Set => {
                 let body = read(request.into_body(), self.options.max_value).await?;
                 let set = decode_set(&body)

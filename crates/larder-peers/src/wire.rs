@@ -28,5 +28,9 @@ pub const TOKEN_HEADER: &str = "larder-token";
 /// not be reached. Go's peers ignore it.
 pub const TOMBSTONE_HEADER: &str = "larder-tombstone";
 
+/// A get's header: who asks has a copy that expires soon, and can wait for the value that comes after it.
+/// Go's peers ignore it, and answer with what they have.
+pub const RENEW_HEADER: &str = "larder-renew";
+
 #[cfg(test)]
 mod tests;

@@ -30,6 +30,21 @@ pub struct GroupOptions {
     ///
     /// Defaults to: for ever. Range: any.
     pub ttl: Duration,
+    /// A value that is read when less than this is left of its life is renewed in the background, while it is
+    /// handed out: so nobody waits for it, and values that came together do not expire together. Never before
+    /// half of its life is over; within that, the owner's turn comes at a random moment of the first half, and
+    /// a copy's in the third quarter, when its owner has the next value. What was set is not renewed: it holds
+    /// until it expires. No value lives longer for it. The load should take less than a quarter of this.
+    ///
+    /// Defaults to: zero, that is, not at all, as Go's groups. Range: any; a tenth of the usual ttl, and the
+    /// same on every node, is a good choice.
+    pub renew_ahead: Duration,
+    /// For how long after its expiry a value may still be handed out while there is no better one, because the
+    /// source fails or cannot be reached. Who gets it is [told why](crate::Got::error), and how old it is. Only
+    /// callers of this process get one: peers get the error, and hand out what they have themselves.
+    ///
+    /// Defaults to: zero, that is, not at all, as Go's groups. Range: any.
+    pub stale_if_error: Duration,
     /// For how long it is remembered that the source has no such key, and by everybody else that the owner
     /// said so: up to twice as long after the owner's source did. The source may say less, to the owner. A
     /// set or removal ends it everywhere.
@@ -54,6 +69,8 @@ impl Default for GroupOptions {
         Self {
             max_bytes: 64 << 20,
             ttl: Duration::MAX,
+            renew_ahead: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
             absent_ttl: Duration::ZERO,
             load_timeout: Duration::from_secs(10),
             backoff: NO_BACKOFF,
@@ -70,7 +87,7 @@ impl GroupOptions {
             capacity: self.max_bytes.max(1),
             expected_entries: usize::try_from(expected).unwrap_or(1),
             ttl: self.ttl,
-            stale_if_error: Duration::ZERO,
+            stale_if_error: self.stale_if_error,
             absent_ttl: self.absent_ttl,
             fetch_timeout: self.load_timeout,
             backoff: self.backoff,

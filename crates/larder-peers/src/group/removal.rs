@@ -24,12 +24,9 @@ pub(crate) async fn tell(
     past_owner: bool,
 ) -> BTreeMap<String, TellError> {
     let options = &pool.options;
-    let question = Question {
-        method: Method::DELETE,
-        path: path(&options.base_path, group, key, options.mode.escape()),
-        body: Bytes::new(),
-        tombstone: past_owner.then_some(options.tombstone.as_secs()),
-    };
+    let path = path(&options.base_path, group, key, options.mode.escape());
+    let tombstone = past_owner.then_some(options.tombstone.as_secs());
+    let question = Question { tombstone, ..Question::new(Method::DELETE, path, Bytes::new()) };
     let chosen = members.others().filter(|(name, _)| to.contains(*name));
     let told = chosen.map(|(name, client)| {
         let question = question.clone();

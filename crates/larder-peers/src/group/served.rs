@@ -22,6 +22,9 @@ pub(crate) trait Served: Send + Sync {
     /// The value, from memory.
     fn peek(&self, key: &[u8]) -> Option<(Bytes, Expiry)>;
 
+    /// Has a value that expires soon renewed, and waits for that.
+    fn renew<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, ()>;
+
     /// The value, from memory or by the source here, whoever this process thinks that the owner is.
     fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<(Bytes, Expiry), Refused>>;
 
@@ -64,8 +67,16 @@ impl<E: std::error::Error> From<Error<E>> for Refused {
 
 impl<S: Source<Key: GroupKey, Value: Codec>> Served for Core<S> {
     fn peek(&self, key: &[u8]) -> Option<(Bytes, Expiry)> {
-        let got = Self::peek(self, &S::Key::from_bytes(key)?)?;
+        let got = self.read(&S::Key::from_bytes(key)?)?;
         Some((got.encode(), got.expiry()))
+    }
+
+    fn renew<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if let Some(key) = S::Key::from_bytes(key) {
+                self.renew_for_peer(&key).await;
+            }
+        })
     }
 
     fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<(Bytes, Expiry), Refused>> {
@@ -73,6 +84,11 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Served for Core<S> {
             let key = S::Key::from_bytes(key).ok_or_else(Refused::no_key)?;
             self.tally.misses.fetch_add(1, Ordering::Relaxed);
             let got = self.load(&key).await?;
+            if let Some(error) = got.error() {
+                // What has expired does not travel: Go's peers refuse it, and with an expiry that was made up
+                // it would be believed by those who have not asked for such values.
+                return Err(Refused { refusal: Refusal::Failed, text: error.to_string() });
+            }
             Ok((got.encode(), got.expiry()))
         })
     }
@@ -81,7 +97,7 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Served for Core<S> {
         let key = S::Key::from_bytes(&set.key).ok_or_else(Refused::no_key)?;
         let bad = |text| Refused { refusal: Refusal::BadRequest, text };
         let value = S::Value::decode(set.value).map_err(|error| bad(error.to_string()))?;
-        self.keep(&key, Held { value, expiry: set.expiry }).map_err(|error| {
+        self.keep(&key, Held::set(value, set.expiry)).map_err(|error| {
             let refusal = match error {
                 WriteError::TooLarge => Refusal::TooLarge,
                 _ => Refusal::Unable,

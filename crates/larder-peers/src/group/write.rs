@@ -61,7 +61,7 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         // What is kept for less than it was set for must not be handed on for longer.
         let expiry =
             if ttl > self.options.ttl { Expiry::after(now, self.options.ttl) } else { expiry };
-        let held = Held { value, expiry };
+        let held = Held::set(value, expiry);
         if held.value.size() > self.pool.options.max_value {
             // A peer would hang up in the middle of it, which looks as if it had failed.
             return Err(WriteError::TooLarge);
@@ -88,9 +88,9 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
 
     fn set_question(&self, key: &S::Key, held: &Held<S::Value>) -> Question {
         let (options, bytes) = (&self.pool.options, key.as_bytes());
-        let body = encode_set(&self.name, bytes, held.value.encode(), held.expiry);
+        let body = encode_set(&self.name, bytes, held.value.encode(), held.expiry());
         let path = path(&options.base_path, &self.name, bytes, options.mode.escape());
-        Question { method: Method::PUT, path, body: body.into(), tombstone: None }
+        Question::new(Method::PUT, path, body.into())
     }
 
     /// After a set at an owner elsewhere: what is here is outdated, and what was set may be kept.
@@ -102,7 +102,7 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         let mut writes = self.writes();
         let is_alone = writes.end(key);
         if was_set && is_alone && copy == HotCopy::Keep {
-            let left = held.expiry.left(self.pool.clock.wall());
+            let left = held.expiry().left(self.pool.clock.wall());
             // Too large a copy is not kept, and the owner has it all the same.
             let _ = self.hot.put(key, Fresh::new(held).ttl(left));
         } else {
@@ -116,7 +116,7 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         self.writes().disturb(key);
         self.tombstones().lift(key);
         self.hot.invalidate(key);
-        let left = held.expiry.left(self.pool.clock.wall());
+        let left = held.expiry().left(self.pool.clock.wall());
         if left.is_zero() {
             self.main.invalidate(key);
             return Ok(());
