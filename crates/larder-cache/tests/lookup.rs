@@ -46,6 +46,29 @@ async fn a_source_shortens_the_ttl_and_never_lengthens_it() {
 }
 
 #[tokio::test]
+async fn what_is_not_worth_its_place_is_for_those_who_wait_and_takes_the_place_of_nothing() {
+    let unkept = |value| Step::Fresh(Fresh::new(value).unkept());
+    let (cache, source, hands) = cache([Step::Value(7), Step::Gate, unkept(8), unkept(9)]);
+    cache.get(&1).await.unwrap();
+    hands.advance(secs(10));
+    let waiting = [cache.clone(), cache.clone()]
+        .map(|cache| tokio::spawn(async move { *cache.get(&1).await.unwrap() }));
+    while cache.stats().waiters < 2 {
+        tokio::task::yield_now().await;
+    }
+    source.open();
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap(), 8, "one fetch for both");
+    }
+    assert!(cache.peek(&1).is_none());
+    assert_eq!((cache.stats().entries, source.fetches()), (0, 2));
+    assert_eq!((*cache.get(&1).await.unwrap(), source.fetches()), (9, 3));
+    assert_eq!(source.last_attempt().0, None, "there is no previous value");
+    let _ = cache.put(&1, Fresh::new(5).unkept());
+    assert_eq!(**cache.peek(&1).as_ref().unwrap(), 5);
+}
+
+#[tokio::test]
 async fn not_modified_moves_only_the_freshness() {
     let (cache, source, hands) = cache([Step::Fresh(Fresh::new(7).index(70)), Step::NotModified]);
     cache.get(&1).await.unwrap();

@@ -1,9 +1,11 @@
 //! A group: values of one kind under one name, which the processes of a ring load once and share.
 
 mod error;
+mod heat;
 mod held;
 mod many;
 mod options;
+mod rates;
 pub(crate) mod removal;
 mod renew;
 mod renewals;
@@ -28,6 +30,8 @@ use crate::pool::Shared;
 use crate::wire::expiry::Expiry;
 pub use error::{Error, GroupError, Missed, TellError, WriteError};
 use error::{Told, told};
+use heat::Heat;
+pub use heat::HotPolicy;
 use held::Held;
 pub use options::{GroupOptions, HotCopy};
 use renewals::Renewals;
@@ -56,6 +60,7 @@ pub(crate) struct Core<S: Source<Key: GroupKey, Value: Codec>> {
     hot: Cache<Remote<S::Key, S::Value>>,
     pool: Arc<Shared>,
     tally: Arc<Tally>,
+    heat: Arc<Heat>,
     /// The keys that are being set from here.
     writes: Mutex<Writes<S::Key>>,
     /// The keys that were removed while their owner was away.
@@ -85,12 +90,16 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Group<S> {
         options: GroupOptions,
         pool: Arc<Shared>,
     ) -> Result<Self, GroupError> {
+        options.validate()?;
         let tally = Arc::new(Tally::default());
         let budget = Budget::new(options.max_bytes.max(1));
         let local = Local::new(source, options.ttl, pool.clock.clone(), Arc::clone(&tally));
         let remembers_absence = !options.absent_ttl.is_zero();
         let (name_there, pool_there) = (name.clone(), Arc::clone(&pool));
-        let remote = Remote::new(name_there, pool_there, Arc::clone(&tally), remembers_absence);
+        let heat = Arc::new(Heat::new(options.hot, pool.clock.now()));
+        let (tally_there, heat_there) = (Arc::clone(&tally), Arc::clone(&heat));
+        let remote =
+            Remote::new(name_there, pool_there, tally_there, heat_there, remembers_absence);
         // Of nine parts, so that hot is at most an eighth of main when there is no room for both.
         let main = options.cache(&pool.clock, budget.share(8.0 / 9.0));
         let hot = options.cache(&pool.clock, budget.share(1.0 / 9.0));
@@ -106,6 +115,7 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Group<S> {
             options,
             pool,
             tally,
+            heat,
             writes: Mutex::default(),
             tombstones: Mutex::default(),
             renewals: Mutex::default(),
@@ -230,6 +240,7 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         let mut stale = None;
         if is_remote && !self.is_buried(key) {
             self.tally.hot_asked.fetch_add(1, Ordering::Relaxed);
+            self.heat.note_own(key.as_bytes(), self.pool.clock.now());
             match self.hot.get(key).await {
                 Ok(reply) => match told(&reply) {
                     Told::Fresh => return Ok(Got(From::Cache(reply))),

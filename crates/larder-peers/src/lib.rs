@@ -57,6 +57,9 @@
 //! A node that is lost costs each of the others a load of each of its keys, as with Go's; with
 //! [`PoolOptions::second_owner`] one load for all of them: 50 of 150, for 50 keys and three nodes left.
 //!
+//! Of which values a copy is kept is a [`HotPolicy`]: of all, unless it says otherwise. By rate, far fewer
+//! copies answer nearly as many gets (`docs/decisions/0039-copies-by-rate.md`).
+//!
 //! What a peer asks is answered from 1 and 3 alone. The table of what makes an owner useless is that of
 //! mailgun's groupcache, in [`wire::answer`].
 //!
@@ -102,7 +105,7 @@
 //!
 //! # Bounds
 //!
-//! Memory: [`GroupOptions::max_bytes`] for each group. Loads and waiters: [`GroupOptions::limits`].
+//! Memory: [`GroupOptions::max_bytes`] for each group, and 256 KiB where copies are kept by rate. Loads and waiters: [`GroupOptions::limits`].
 //! Connections to a peer, values from one, time for one, removals to be told again: [`PoolOptions`].
 //! Members of a ring: 1,000. Keys whose escaped path exceeds 65,000 bytes cannot be asked for over HTTP: each
 //! node loads them by itself.
@@ -122,8 +125,8 @@ pub use admission::Admission;
 pub use client::{CallError, Duplex, Tcp, Transport};
 pub use codec::{Codec, GroupKey, Proto, Undecodable};
 pub use group::{
-    CacheStats, Error, Got, Group, GroupError, GroupOptions, GroupStats, HotCopy, Latency, Missed,
-    TellError, WriteError,
+    CacheStats, Error, Got, Group, GroupError, GroupOptions, GroupStats, HotCopy, HotPolicy,
+    Latency, Missed, TellError, WriteError,
 };
 pub use members::{Address, MembersError, Peer};
 pub use pool::{Pool, PoolError, PoolOptions, RetryStats, Token};

@@ -22,7 +22,7 @@ use crate::ring::Mode;
 use crate::ring::mode::{Refusal, Verb};
 use crate::wire::answer::{GroupMark, unknown_group};
 use crate::wire::batch::{GET_MANY, Outcome, decode_keys, encode_outcomes};
-use crate::wire::message::{RemoveKeysRequest, decode_set, encode_value};
+use crate::wire::message::{RemoveKeysRequest, decode_set, encode_answer};
 use crate::wire::path::{PathError, Target, parse};
 use crate::wire::{RENEW_HEADER, TOKEN_HEADER, TOMBSTONE_HEADER};
 pub use listen::Serving;
@@ -211,15 +211,17 @@ impl Shared {
         let mut room = self.options.max_value;
         let loads = keys.iter().map(|key| async {
             group.note_request();
-            match group.peek(key) {
-                Some(held) => Ok(held),
-                None => group.get(key).await,
-            }
+            let qps = group.note_get(key);
+            let (bytes, expiry) = match group.peek(key) {
+                Some(held) => held,
+                None => group.get(key).await?,
+            };
+            Ok::<_, Refused>((bytes, expiry, qps))
         });
         let outcomes = join_all(loads).await.into_iter().map(|got| match got {
-            Ok((bytes, expiry)) if bytes.len() <= room => {
+            Ok((bytes, expiry, qps)) if bytes.len() <= room => {
                 room -= bytes.len();
-                Outcome::of_value(bytes, expiry)
+                Outcome::of_value(bytes, expiry, qps)
             }
             Ok(_) => Outcome::of_error(413, String::new()),
             Err(why) => Outcome::of_error(self.options.mode.status(why.refusal), why.text),
@@ -233,7 +235,7 @@ impl Shared {
             None => group.get(key).await?,
         };
         let carried = self.options.mode.carries_expiry().then_some(expiry);
-        Ok(value(encode_value(bytes, carried)))
+        Ok(value(encode_answer(bytes, carried, group.note_get(key))))
     }
 }
 

@@ -115,10 +115,15 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
 
     fn outcome(&self, key: &S::Key, peer: &str, meaning: Meaning) -> Option<Outcome<S>> {
         match meaning {
-            Meaning::Value(bytes, expiry) => {
+            Meaning::Value(bytes, expiry, qps) => {
                 let value = S::Value::decode(bytes).ok()?;
                 let held = Held::loaded(value, expiry);
-                self.keep_copy(key, &held);
+                self.tally.batched.fetch_add(1, Ordering::Relaxed);
+                let (peers, now) = (self.pool.members().others().count(), self.pool.clock.now());
+                self.heat.note_own(key.as_bytes(), now);
+                if self.heat.keeps(key.as_bytes(), qps, peers, now) {
+                    self.keep_copy(key, &held);
+                }
                 Some(Ok(Got::loose(held)))
             }
             Meaning::Missing(text) => Some(Err(Error::NotFound { text: Some(text) })),
@@ -130,7 +135,6 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
     }
 
     fn keep_copy(&self, key: &S::Key, held: &Held<S::Value>) {
-        self.tally.batched.fetch_add(1, Ordering::Relaxed);
         let left = held.expiry().left(self.pool.clock.wall());
         // Under the lock, as after a set: a removal has disturbed this already, or waits to forget the copy.
         let writes = self.writes();

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use larder_cache::{Backoff, Clock, Limits, Options, Share};
+use larder_cache::{Backoff, Clock, Limits, Options, OutOfRange, Share};
+
+use crate::group::HotPolicy;
 
 /// Nothing here waits after a failure unless it was told to: Go's groups ask again each time.
 pub(super) const NO_BACKOFF: Backoff =
@@ -39,6 +41,10 @@ pub struct GroupOptions {
     /// Defaults to: zero, that is, not at all, as Go's groups. Range: any; a tenth of the usual ttl, and the
     /// same on every node, is a good choice.
     pub renew_ahead: Duration,
+    /// Of which values that others own a copy is kept here.
+    ///
+    /// Defaults to: [`HotPolicy::Always`], as mailgun's.
+    pub hot: HotPolicy,
     /// For how long after its expiry a value may still be handed out while there is no better one, because the
     /// source fails or cannot be reached. Who gets it is [told why](crate::Got::error), and how old it is. Only
     /// callers of this process get one: peers get the error, and hand out what they have themselves.
@@ -70,6 +76,7 @@ impl Default for GroupOptions {
             max_bytes: 64 << 20,
             ttl: Duration::MAX,
             renew_ahead: Duration::ZERO,
+            hot: HotPolicy::Always,
             stale_if_error: Duration::ZERO,
             absent_ttl: Duration::ZERO,
             load_timeout: Duration::from_secs(10),
@@ -80,6 +87,16 @@ impl Default for GroupOptions {
 }
 
 impl GroupOptions {
+    /// What the caches' own options do not say.
+    pub(super) fn validate(&self) -> Result<(), OutOfRange> {
+        match self.hot {
+            HotPolicy::ByRate { qps } if !(qps.is_finite() && qps > 0.0) => {
+                Err(OutOfRange { option: "hot.qps", range: "above 0, and finite" })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The options of one of the two caches.
     pub(super) fn cache(&self, clock: &Clock, share: Share) -> Options {
         let expected = (self.max_bytes / TYPICAL).clamp(1, 1 << 20);

@@ -30,16 +30,20 @@ struct Renewing<'a, S: Source<Key: GroupKey, Value: Codec>> {
 }
 
 impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
-    /// The value, from memory; has it renewed in the background if its time has come.
+    /// The value, from memory; has it renewed in the background if its time has come, and counts gets of copies
+    /// where that decides which are kept.
     #[inline]
     pub(super) fn read(&self, key: &S::Key) -> Option<Got<S::Value>> {
-        if self.options.renew_ahead.is_zero() {
+        if self.options.renew_ahead.is_zero() && !self.heat.counts() {
             return self.peek(key);
         }
         let (tier, reply) = match self.main.peek(key) {
             Some(reply) => (Tier::Main, reply),
             None => (Tier::Hot, self.hot.peek(key)?),
         };
+        if tier == Tier::Hot {
+            self.heat.note_own(key.as_bytes(), self.pool.clock.coarse());
+        }
         let seen = Seen::new(tier, &reply);
         if seen.left <= seen.window(self.options.renew_ahead) {
             self.renew_later(key, &reply, seen);

@@ -19,6 +19,9 @@ pub(crate) trait Served: Send + Sync {
     /// Counts a request of a peer; one for many keys once for each.
     fn note_request(&self);
 
+    /// Counts a get; says how many of the key there are in a second, if that is counted.
+    fn note_get(&self, key: &[u8]) -> Option<f64>;
+
     /// The value, from memory.
     fn peek(&self, key: &[u8]) -> Option<(Bytes, Expiry)>;
 
@@ -104,6 +107,10 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Served for Core<S> {
             };
             Refused { refusal, text: error.to_string() }
         })
+    }
+
+    fn note_get(&self, key: &[u8]) -> Option<f64> {
+        self.heat.note_peers(key, self.pool.clock.now())
     }
 
     fn note_request(&self) {

@@ -11,6 +11,7 @@ use larder_cache::{Attempt, Blame, Clock, Fetched, Fresh, Removal, Source};
 
 use crate::client::{CallError, Client, Question};
 use crate::codec::{Codec, GroupKey, Undecodable};
+use crate::group::heat::Heat;
 use crate::group::held::Held;
 use crate::group::stats::Tally;
 use crate::pool::Shared;
@@ -94,6 +95,7 @@ pub(crate) struct Remote<K, V> {
     group: String,
     pool: Arc<Shared>,
     tally: Arc<Tally>,
+    heat: Arc<Heat>,
     remembers_absence: bool,
     values: PhantomData<fn() -> (K, V)>,
 }
@@ -131,9 +133,10 @@ impl<K, V> Remote<K, V> {
         group: String,
         pool: Arc<Shared>,
         tally: Arc<Tally>,
+        heat: Arc<Heat>,
         remembers_absence: bool,
     ) -> Self {
-        Self { group, pool, tally, remembers_absence, values: PhantomData }
+        Self { group, pool, tally, heat, remembers_absence, values: PhantomData }
     }
 
     fn useless(&self, peer: &str, why: Useless) -> RemoteError {
@@ -163,9 +166,12 @@ impl<K: GroupKey, V: Codec> Remote<K, V> {
         let response = Response { status: answer.status, group: answer.group, body: &answer.body };
         let now = clock.wall();
         match judge(mode, &self.group, response, now) {
-            Verdict::Value(bytes, expiry) => {
+            Verdict::Value(bytes, expiry, qps) => {
                 let value = V::decode(bytes).map_err(|error| self.useless(peer, error.into()))?;
-                Ok(Fresh::new(Held::loaded(value, expiry)).ttl(expiry.left(now)).into())
+                let fresh = Fresh::new(Held::loaded(value, expiry)).ttl(expiry.left(now));
+                let peers = self.pool.members().others().count();
+                let keeps = self.heat.keeps(key.as_bytes(), qps, peers, clock.now());
+                Ok(if keeps { fresh.into() } else { fresh.unkept().into() })
             }
             // Where it is remembered, the words are not.
             Verdict::Missing(_) if self.remembers_absence => {

@@ -5,6 +5,7 @@
 mod budget;
 mod disagreement;
 mod get;
+mod heat;
 mod many;
 mod overtaken;
 mod remove;
