@@ -4,6 +4,7 @@
 //! tidied: a path goes out as it was made.
 
 mod circuit;
+mod hedging;
 mod transport;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +25,8 @@ use crate::tasks::Tasks;
 use crate::wire::answer::GroupMark;
 use crate::wire::{GROUP_HEADER, RENEW_HEADER, TOKEN_HEADER, TOMBSTONE_HEADER};
 use circuit::Circuit;
+pub use hedging::Hedge;
+use hedging::Hedging;
 pub use transport::{Duplex, Tcp, Transport};
 
 /// How much of an error's text is read; as Go's client.
@@ -54,6 +57,7 @@ pub(crate) struct Client {
     /// Open and unused; the one that was used last is used next.
     idle: Mutex<Vec<Line>>,
     circuit: Mutex<Circuit>,
+    hedging: Mutex<Hedging>,
     /// One for each connection.
     tasks: Tasks,
 }
@@ -131,6 +135,7 @@ impl Client {
             permits,
             idle: Mutex::default(),
             circuit: Mutex::default(),
+            hedging: Mutex::default(),
             tasks: Tasks::default(),
         })
     }
@@ -142,6 +147,11 @@ impl Client {
     /// Whether it is left alone for now.
     pub(crate) fn is_resting(&self) -> bool {
         lock(&self.circuit).is_open()
+    }
+
+    /// How slow it is, and how often it may be asked twice.
+    pub(crate) fn hedging(&self) -> MutexGuard<'_, Hedging> {
+        lock(&self.hedging)
     }
 
     /// Ends every connection, and every call with them.

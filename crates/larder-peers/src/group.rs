@@ -2,6 +2,7 @@
 
 mod error;
 mod heat;
+mod hedge;
 mod held;
 mod many;
 mod options;

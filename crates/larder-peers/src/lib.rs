@@ -60,6 +60,10 @@
 //! Of which values a copy is kept is a [`HotPolicy`]: of all, unless it says otherwise. By rate, far fewer
 //! copies answer nearly as many gets (`docs/decisions/0039-copies-by-rate.md`).
 //!
+//! With [`PoolOptions::hedge`], an owner that is slow is asked a second time, elsewhere or over another
+//! connection, and the first answer counts: for five of a hundred gets at most
+//! (`docs/decisions/0040-five-of-a-hundred-gets-are-hedged.md`).
+//!
 //! What a peer asks is answered from 1 and 3 alone. The table of what makes an owner useless is that of
 //! mailgun's groupcache, in [`wire::answer`].
 //!
@@ -122,7 +126,7 @@ mod tasks;
 pub mod wire;
 
 pub use admission::Admission;
-pub use client::{CallError, Duplex, Tcp, Transport};
+pub use client::{CallError, Duplex, Hedge, Tcp, Transport};
 pub use codec::{Codec, GroupKey, Proto, Undecodable};
 pub use group::{
     CacheStats, Error, Got, Group, GroupError, GroupOptions, GroupStats, HotCopy, HotPolicy,

@@ -93,8 +93,8 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Source for Local<S> {
 /// The owner elsewhere: the hot cache's source.
 pub(crate) struct Remote<K, V> {
     group: String,
-    pool: Arc<Shared>,
-    tally: Arc<Tally>,
+    pub(super) pool: Arc<Shared>,
+    pub(super) tally: Arc<Tally>,
     heat: Arc<Heat>,
     remembers_absence: bool,
     values: PhantomData<fn() -> (K, V)>,
@@ -147,7 +147,7 @@ impl<K, V> Remote<K, V> {
 }
 
 impl<K: GroupKey, V: Codec> Remote<K, V> {
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         peer: &str,
         client: &Client,
@@ -200,7 +200,7 @@ impl<K: GroupKey, V: Codec> Source for Remote<K, V> {
         let Some((peer, client)) = members.remote_owner(key.as_bytes()) else {
             return Err(RemoteError::Own);
         };
-        let answered = self.ask(peer, client, key, renews).await;
+        let answered = self.ask_owner(&members, (peer, client), key, renews).await;
         if let Err(RemoteError::Useless(_)) = answered
             && self.pool.options.second_owner
             && let Some((peer, client)) = members.stand_in(key.as_bytes())

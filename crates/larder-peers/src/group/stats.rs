@@ -33,6 +33,10 @@ pub struct GroupStats {
     pub local_loads: u64,
     /// Loads that the source here failed; an absent key among them, as mailgun's.
     pub local_load_errors: u64,
+    /// Gets that were sent a second time because the owner was slow: see [`Hedge`](crate::Hedge).
+    pub hedges: u64,
+    /// Those of them whose second request brought the value.
+    pub hedges_won: u64,
     /// Values that were to be renewed before they expired.
     pub renewals: u64,
     /// Those of them that were not: they live on until they expire.
@@ -109,6 +113,8 @@ pub(crate) struct Tally {
     pub(super) batches: AtomicU64,
     /// Values that those brought.
     pub(super) batched: AtomicU64,
+    pub(super) hedges: AtomicU64,
+    pub(super) hedges_won: AtomicU64,
     pub(super) renewals: AtomicU64,
     pub(super) renewals_failed: AtomicU64,
     /// Values that were handed out although they had expired.
@@ -183,9 +189,12 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
             batches: read(&tally.batches),
             peer_errors: fallbacks,
             loads: misses,
-            loads_deduped: flights.saturating_sub(fallbacks + read(&tally.renewals)),
+            loads_deduped: flights
+                .saturating_sub(fallbacks + read(&tally.renewals) + read(&tally.hedges)),
             local_loads,
             local_load_errors,
+            hedges: read(&tally.hedges),
+            hedges_won: read(&tally.hedges_won),
             renewals: read(&tally.renewals),
             renewals_failed: read(&tally.renewals_failed),
             stale: read(&tally.stale),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use larder_cache::Clock;
 
 use crate::admission::Admission;
-use crate::client::{Tcp, Transport};
+use crate::client::{Hedge, Tcp, Transport};
 use crate::ring::{Hash, IdentityForm, Mode};
 use crate::wire::BASE_PATH;
 
@@ -49,6 +49,12 @@ pub struct PoolOptions {
     ///
     /// Defaults to: no, as Go's.
     pub second_owner: bool,
+    /// When a peer that is slow to answer a get is asked a second time: the next owner if
+    /// [`second_owner`](Self::second_owner) is on, which may load the key by itself then; or else the same peer
+    /// over another connection.
+    ///
+    /// Defaults to: [`Hedge::Off`].
+    pub hedge: Hedge,
     /// How long a peer may take for an answer: then it counts as failed, and the key is loaded here. It
     /// should be longer than the [loaders'](crate::GroupOptions::load_timeout), or else what is slow is
     /// loaded twice.
@@ -116,6 +122,7 @@ impl Default for PoolOptions {
             admission: Admission::default(),
             token: None,
             second_owner: false,
+            hedge: Hedge::Off,
             peer_timeout: Duration::from_secs(15),
             connections: 64,
             max_value: 16 << 20,

@@ -6,6 +6,7 @@ mod budget;
 mod disagreement;
 mod get;
 mod heat;
+mod hedge;
 mod many;
 mod overtaken;
 mod remove;

@@ -28,8 +28,13 @@ pub(crate) struct Wires(Arc<Inside>);
 #[derive(Default)]
 struct Inside {
     nodes: Mutex<HashMap<String, PeerService>>,
+    /// How long the node at this address thinks before it answers the request of this number.
+    pause: Mutex<Option<Pause>>,
     requests: AtomicU64,
+    connections: AtomicU64,
 }
+
+pub(crate) type Pause = Box<dyn Fn(&str, u64) -> Duration + Send>;
 
 impl fmt::Debug for Wires {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,6 +43,10 @@ impl fmt::Debug for Wires {
 }
 
 impl Wires {
+    pub(crate) fn pauses(&self, pause: impl Fn(&str, u64) -> Duration + Send + 'static) {
+        *self.0.pause.lock().unwrap() = Some(Box::new(pause));
+    }
+
     pub(crate) fn cut(&self, url: &str) {
         self.0.nodes.lock().unwrap().remove(url.trim_start_matches("http://"));
     }
@@ -47,15 +56,24 @@ impl Wires {
         self.0.requests.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn connections(&self) -> u64 {
+        self.0.connections.load(Ordering::Relaxed)
+    }
+
     fn node(&self, authority: &str) -> Option<PeerService> {
         self.0.nodes.lock().unwrap().get(authority).cloned()
     }
 
     async fn serve(self, authority: String, stream: tokio::io::DuplexStream) {
         let service = service_fn(|mut request| {
-            self.0.requests.fetch_add(1, Ordering::Relaxed);
-            let node = self.node(&authority);
+            let (node, number) =
+                (self.node(&authority), self.0.requests.fetch_add(1, Ordering::Relaxed));
+            let pause = self.0.pause.lock().unwrap();
+            let pause = pause.as_ref().map_or(Duration::ZERO, |pause| pause(&authority, number));
             async move {
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
                 let from = RemoteAddr(SocketAddr::from(([127, 0, 0, 1], 1)));
                 request.extensions_mut().insert(from);
                 node.unwrap().call(request).await
@@ -71,6 +89,7 @@ impl Transport for Wires {
             if self.node(to.authority()).is_none() {
                 return Err(io::ErrorKind::ConnectionRefused.into());
             }
+            self.0.connections.fetch_add(1, Ordering::Relaxed);
             let (here, there) = tokio::io::duplex(1 << 16);
             tokio::spawn(self.clone().serve(to.authority().to_owned(), there));
             Ok(Box::new(here) as Box<dyn Duplex>)
