@@ -60,8 +60,8 @@
 //! Of which values a copy is kept is a [`HotPolicy`]: of all, unless it says otherwise. By rate, far fewer
 //! copies answer nearly as many gets (`docs/decisions/0039-copies-by-rate.md`).
 //!
-//! With [`PoolOptions::hedge`], an owner that is slow is asked a second time, elsewhere or over another
-//! connection, and the first answer counts: for five of a hundred gets at most
+//! With [`PoolOptions::hedge`], an owner that is slow is asked a second time, over another connection, and the
+//! first answer counts: for five of a hundred gets at most
 //! (`docs/decisions/0040-five-of-a-hundred-gets-are-hedged.md`).
 //!
 //! What a peer asks is answered from 1 and 3 alone. The table of what makes an owner useless is that of

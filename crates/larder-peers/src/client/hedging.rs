@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-/// When a peer that has not answered a get is asked once more, elsewhere or over another connection.
+/// When a peer that has not answered a get is asked once more, over another connection.
 ///
 /// The first answer counts. Of a hundred requests to a peer five may be hedged, and ten at once after a quiet
 /// time, so that a peer that is slow because it has too much to do does not get twice as much. Only single gets

@@ -1,4 +1,4 @@
-//! Asking an owner that is slow a second time, elsewhere or over another connection.
+//! Asking an owner that is slow a second time, over another connection.
 
 use std::pin::pin;
 use std::sync::atomic::Ordering;
@@ -11,7 +11,6 @@ use crate::client::{Client, Hedge};
 use crate::codec::{Codec, GroupKey};
 use crate::group::held::Held;
 use crate::group::sources::{Remote, RemoteError};
-use crate::pool::Members;
 
 type Answered<V> = Result<Fetched<Held<V>>, RemoteError>;
 
@@ -19,7 +18,6 @@ impl<K: GroupKey, V: Codec> Remote<K, V> {
     /// Asks the owner; and once more if it takes long, as the pool's [`Hedge`](crate::Hedge) says.
     pub(super) async fn ask_owner(
         &self,
-        members: &Members,
         (peer, client): (&str, &Client),
         key: &K,
         renews: bool,
@@ -32,7 +30,7 @@ impl<K: GroupKey, V: Codec> Remote<K, V> {
         let delay = client.hedging().ask(hedge);
         let began = self.pool.clock.uptime();
         let answered = match delay {
-            Some(delay) => self.ask_twice(members, (peer, client), key, delay).await,
+            Some(delay) => self.ask_twice((peer, client), key, delay).await,
             None => self.ask(peer, client, key, false).await,
         };
         // If it was not waited for, at least so long.
@@ -42,7 +40,6 @@ impl<K: GroupKey, V: Codec> Remote<K, V> {
 
     async fn ask_twice(
         &self,
-        members: &Members,
         (peer, client): (&str, &Client),
         key: &K,
         delay: Duration,
@@ -56,23 +53,18 @@ impl<K: GroupKey, V: Codec> Remote<K, V> {
             return first.await;
         }
         self.tally.hedges.fetch_add(1, Ordering::Relaxed);
-        let stand_in = members.stand_in(key.as_bytes()).filter(|_| self.pool.options.second_owner);
-        let (other, via) = stand_in.map_or((peer, client), |(other, via)| (other, &**via));
-        let second = pin!(self.ask(other, via, key, false));
+        let second = pin!(self.ask(peer, client, key, false));
         // Whichever is not waited for any longer is dropped, and its connection with it: over HTTP/1.1 nobody
         // else's request is on that.
         match select(first, second).await {
-            // The owner is of no use, which the other one may be.
-            Either::Left((Err(RemoteError::Useless(useless)), second)) => {
-                second.await.or(Err(RemoteError::Useless(useless)))
-            }
+            // What a connection has against a request, another one may not have.
+            Either::Left((Err(RemoteError::Useless(_)), second)) => second.await,
+            Either::Right((Err(RemoteError::Useless(_)), first)) => first.await,
             Either::Left((answered, _)) => answered,
-            Either::Right((Ok(fetched), _)) => {
+            Either::Right((answered, _)) => {
                 self.tally.hedges_won.fetch_add(1, Ordering::Relaxed);
-                Ok(fetched)
+                answered
             }
-            // What the other one cannot say, the owner may.
-            Either::Right((Err(_), first)) => first.await,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use larder_cache::{Reply, Request, Source};
+use tokio::runtime::Handle;
 
 use crate::codec::{Codec, GroupKey};
 use crate::group::held::Held;
@@ -60,6 +61,8 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         let dice = u16::from_le_bytes([dice[0], dice[1]]);
         if !is_due(seen.window(ahead), seen.left, seen.tier, dice)
             || !self.may_renew(key, reply, seen.tier)
+            // A hit needs no runtime, and must not panic for want of one.
+            || Handle::try_current().is_err()
             || self.renewals().begin(key, self.pool.clock.now()) != Turn::Begin
         {
             return;
@@ -89,7 +92,10 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         let turn = self.renewals().begin(key, self.pool.clock.now());
         match turn {
             Turn::Begin => self.renew_now(key, seen).await,
-            Turn::UnderWay => drop(self.main.get_with(key, &seen.request()).await),
+            Turn::UnderWay => {
+                self.tally.main_asked.fetch_add(1, Ordering::Relaxed);
+                drop(self.main.get_with(key, &seen.request()).await);
+            }
             Turn::Later => {}
         }
     }

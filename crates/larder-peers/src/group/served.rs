@@ -90,7 +90,11 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Served for Core<S> {
             if let Some(error) = got.error() {
                 // What has expired does not travel: Go's peers refuse it, and with an expiry that was made up
                 // it would be believed by those who have not asked for such values.
-                return Err(Refused { refusal: Refusal::Failed, text: error.to_string() });
+                let cause = error.downcast_ref::<larder_cache::Error<S::Error>>();
+                return Err(cause.map_or_else(
+                    || Refused { refusal: Refusal::Failed, text: error.to_string() },
+                    |cause| Error::Load(cause.clone()).into(),
+                ));
             }
             Ok((got.encode(), got.expiry()))
         })

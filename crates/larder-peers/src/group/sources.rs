@@ -200,7 +200,7 @@ impl<K: GroupKey, V: Codec> Source for Remote<K, V> {
         let Some((peer, client)) = members.remote_owner(key.as_bytes()) else {
             return Err(RemoteError::Own);
         };
-        let answered = self.ask_owner(&members, (peer, client), key, renews).await;
+        let answered = self.ask_owner((peer, client), key, renews).await;
         if let Err(RemoteError::Useless(_)) = answered
             && self.pool.options.second_owner
             && let Some((peer, client)) = members.stand_in(key.as_bytes())

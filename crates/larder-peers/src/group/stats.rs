@@ -35,7 +35,7 @@ pub struct GroupStats {
     pub local_load_errors: u64,
     /// Gets that were sent a second time because the owner was slow: see [`Hedge`](crate::Hedge).
     pub hedges: u64,
-    /// Those of them whose second request brought the value.
+    /// Those of them whose second request was answered first.
     pub hedges_won: u64,
     /// Values that were to be renewed before they expired.
     pub renewals: u64,

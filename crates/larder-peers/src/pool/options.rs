@@ -49,9 +49,8 @@ pub struct PoolOptions {
     ///
     /// Defaults to: no, as Go's.
     pub second_owner: bool,
-    /// When a peer that is slow to answer a get is asked a second time: the next owner if
-    /// [`second_owner`](Self::second_owner) is on, which may load the key by itself then; or else the same peer
-    /// over another connection.
+    /// When a peer that is slow to answer a get is asked a second time, over another connection. That helps
+    /// against what holds up one request, and not against a process that stands still.
     ///
     /// Defaults to: [`Hedge::Off`].
     pub hedge: Hedge,

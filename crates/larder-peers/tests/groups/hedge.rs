@@ -94,25 +94,15 @@ async fn a_delay_is_what_the_peers_own_answers_say() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_owner_is_asked_if_it_may_be() {
+async fn a_hedge_does_not_go_to_the_next_owner_who_may_have_missed_a_removal() {
     let world = ring(3, PoolOptions { second_owner: true, ..hedged(Hedge::After(ms(5))) });
     let slow = world.nodes[1].url.trim_start_matches("http://").to_owned();
-    // Whose next owner is another process than the one that asks.
-    let asked = |key: &Bytes| {
-        let ring =
-            larder_peers::ring::Ring::new(Mode::MailgunV2, 50, None, &world.nodes[0].pool.peers());
-        ring.second_owner(key) == Some(2)
-    };
-    let key = world.nodes[1].keys("k").find(asked).unwrap();
     world.wires.pauses(move |to, _| if to == slow { secs(1) } else { Duration::ZERO });
-    assert!(get(&world, &key).await < ms(8));
-    assert_eq!(world.nodes[2].group.stats().server_requests, 1);
-    // What that one cannot say, the owner may.
-    world.wires.cut(&world.nodes[2].url);
-    let took = get(&world, &key).await;
-    assert!(took >= secs(1), "{took:?}");
-    let stats = world.nodes[0].group.stats();
-    assert_eq!((stats.hedges, stats.hedges_won, stats.local_loads), (2, 1, 0));
+    for key in world.nodes[1].keys("k").take(20) {
+        assert!(get(&world, &key).await >= secs(1));
+    }
+    assert!(world.nodes[0].group.stats().hedges > 0);
+    assert_eq!(world.nodes[2].group.stats().server_requests, 0);
 }
 
 /// `cargo test -p larder-peers --test groups figures_of_hedging -- --ignored --nocapture`

@@ -95,6 +95,49 @@ async fn of_many_who_read_it_everywhere_one_load_for_each_life_is_seen_by_the_so
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_the_wire_does_not_carry_the_expiry_a_copy_is_renewed_before_the_groups_ttl() {
+    let world = world(2, TAKES, options(Mode::Golang), |_| renewing());
+    let key = world.nodes[1].key("k");
+    let seen = read(&world, 0, &key, secs(60)).await;
+    assert_eq!(seen.waits.len(), 1, "{:?}", seen.waits);
+    assert!(seen.oldest < 20_000, "{}", seen.oldest);
+    assert!(world.wires.requests() <= 8, "{}", world.wires.requests());
+}
+
+#[test]
+fn a_hit_needs_no_runtime() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    let runtime = runtime.unwrap();
+    let (world, key) = runtime.block_on(async {
+        let world = ring(1, &renewing());
+        let key = world.nodes[0].key("k");
+        read(&world, 0, &key, ms(7_900)).await;
+        sleep(ms(1_900)).await;
+        (world, key)
+    });
+    // Its time to be renewed has come.
+    let got = futures_util::FutureExt::now_or_never(world.nodes[0].group.get(&key));
+    assert!(got.unwrap().unwrap().is_hit());
+    assert_eq!(world.nodes[0].group.stats().renewals, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_is_not_told_that_the_key_failed_when_its_load_panicked() {
+    let group = GroupOptions { stale_if_error: secs(60), ..plain() };
+    let world = ring(2, &group);
+    let key = world.nodes[1].key("k");
+    world.nodes[1].group.get(&key).await.unwrap();
+    sleep(secs(20)).await;
+    world.origin.panics(1);
+    // The owner's load panics, and the one here does not.
+    let got = world.nodes[0].group.get(&key).await.unwrap();
+    assert!(got.error().is_none() && got.age() < secs(1));
+    let stats = world.nodes[0].group.stats();
+    assert_eq!((stats.local_loads, stats.peer_errors), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_owner_that_renews_nothing_is_asked_a_few_times_and_not_again_and_again() {
     // As a Go process.
     let group = |node| if node == 1 { plain() } else { renewing() };

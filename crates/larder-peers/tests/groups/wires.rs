@@ -105,6 +105,8 @@ struct OriginState {
     clock: Clock,
     takes: Duration,
     fails: AtomicBool,
+    /// So many loads panic.
+    panics: AtomicU64,
     /// When each key was loaded, in milliseconds.
     loads: Mutex<HashMap<Bytes, Vec<u64>>>,
 }
@@ -116,11 +118,16 @@ pub(crate) struct Down;
 impl Origin {
     pub(crate) fn new(clock: Clock, takes: Duration) -> Self {
         let (fails, loads) = (AtomicBool::new(false), Mutex::default());
-        Self(Arc::new(OriginState { clock, takes, fails, loads }))
+        let panics = AtomicU64::new(0);
+        Self(Arc::new(OriginState { clock, takes, fails, panics, loads }))
     }
 
     pub(crate) fn fails(&self, fails: bool) {
         self.0.fails.store(fails, Ordering::Relaxed);
+    }
+
+    pub(crate) fn panics(&self, loads: u64) {
+        self.0.panics.store(loads, Ordering::Relaxed);
     }
 
     pub(crate) fn loads(&self, key: &Bytes) -> Vec<u64> {
@@ -142,6 +149,9 @@ impl Source for Origin {
         let began = state.clock.now().as_millis();
         state.loads.lock().unwrap().entry(key.clone()).or_default().push(began);
         tokio::time::sleep(state.takes).await;
+        let panics = state.panics.load(Ordering::Relaxed);
+        state.panics.store(panics.saturating_sub(1), Ordering::Relaxed);
+        assert_eq!(panics, 0, "it panics, as it was asked to");
         if state.fails.load(Ordering::Relaxed) {
             return Err(Down);
         }
