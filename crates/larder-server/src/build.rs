@@ -151,6 +151,7 @@ impl Server {
         if let Some(limits) = config.rate_limit.limits() {
             eureka = eureka.limited_to(limits);
         }
+        let api = api.merge(groups::view::router(groups.clone()));
         let replication = Measured { peers: peers.clone(), operations: eureka.operations() };
         let protocols = Protocols {
             eureka: larder_eureka::server::router(Arc::new(eureka)),
@@ -322,6 +323,9 @@ fn router(
     measured.register_collector(Box::new(regions::Measured(parts.responses.clone())));
     measured.register_collector(Box::new(parts));
     measured.register_collector(Box::new(replication));
+    if let Some(groups) = protocols.groups.clone() {
+        measured.register_collector(Box::new(metrics::groups::Measured(groups)));
+    }
     let routes = admin::router(measured, stop.listener())
         .merge(api)
         .fallback(move |request: Request| protocols.clone().answer(request));

@@ -8,6 +8,7 @@ mod cache;
 mod membership;
 pub(crate) mod origin;
 mod ring;
+pub(crate) mod view;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,7 +23,8 @@ use larder_cache::Clock;
 use larder_consul::server::Client;
 use larder_peers::wire::BASE_PATH;
 use larder_peers::{
-    Group, GroupError, GroupOptions, MembersError, PeerService, Pool, PoolError, RemoteAddr, Token,
+    Group, GroupError, GroupOptions, GroupStats, MembersError, Mode, PeerService, Pool, PoolError,
+    RemoteAddr, Token,
 };
 use tower::Service as _;
 
@@ -76,6 +78,7 @@ pub enum GroupsError {
 #[derive(Debug)]
 pub(crate) struct Groups {
     pool: Pool,
+    mode: Mode,
     by_name: BTreeMap<String, Group<Origin>>,
     clock: Clock,
     rules: Rules,
@@ -119,6 +122,8 @@ impl Groups {
             by_name.insert(name, made);
         }
         membership::open(&of_ring.membership, &pool)?;
+        let (identity, members) = (pool.identity(), pool.peers().len());
+        tracing::info!(mode = of_ring.mode.name(), identity, members, "in a ring");
         let rules = Rules {
             write_token: Some(of_ring.write_token.0.as_str())
                 .filter(|token| !token.is_empty())
@@ -128,7 +133,7 @@ impl Groups {
             retry: of_ring.retry,
             are_peers_elsewhere: !of_ring.listen.is_empty(),
         };
-        Ok(Some(Arc::new(Self { pool, by_name, clock: clock.clone(), rules })))
+        Ok(Some(Arc::new(Self { pool, mode: of_ring.mode, by_name, clock: clock.clone(), rules })))
     }
 
     /// Answers a client, or a peer if those have no listener of their own.
@@ -146,6 +151,15 @@ impl Groups {
     /// Answers peers, and nobody else.
     pub(crate) fn service(&self) -> PeerService {
         self.pool.service()
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// What each group has done, by their names.
+    pub(crate) fn stats(&self) -> impl Iterator<Item = (&str, GroupStats)> {
+        self.by_name.iter().map(|(name, group)| (name.as_str(), group.stats()))
     }
 
     /// Ends the groups and then the ring; returns when the last task has ended.

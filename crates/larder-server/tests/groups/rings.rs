@@ -7,7 +7,7 @@ use larder_server::{BuildError, GroupsError, Server};
 
 use crate::support::http::{Answer, Origin, ask};
 use crate::support::{PATIENCE, Running};
-use crate::{alone, free, group, members};
+use crate::{alone, free, group, members, nth};
 
 /// Servers in one ring that all ask this origin.
 async fn ring(origin: &Origin, count: usize, mode: Mode) -> Vec<Running> {
@@ -27,8 +27,8 @@ async fn ring(origin: &Origin, count: usize, mode: Mode) -> Vec<Running> {
     servers
 }
 
-async fn get(server: &Running, key: usize) -> Answer {
-    ask(server.address, "GET", &format!("/cache/values/k{key}"), &[], b"").await
+async fn get(server: &Running, key: u64) -> Answer {
+    ask(server.address, "GET", &format!("/cache/values/{}", nth(key)), &[], b"").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,7 +39,11 @@ async fn in_a_ring_each_key_is_loaded_once_and_everybody_serves_it() {
         for key in 0..30 {
             for server in &servers {
                 let got = get(server, key).await;
-                assert_eq!((got.status, got.text()), (200, format!("value of k{key}")), "{mode:?}");
+                assert_eq!(
+                    (got.status, got.text()),
+                    (200, format!("value of {}", nth(key))),
+                    "{mode:?}"
+                );
             }
         }
         assert_eq!(origin.loads(), 30, "{mode:?}");
@@ -53,20 +57,20 @@ async fn in_a_ring_each_key_is_loaded_once_and_everybody_serves_it() {
 async fn what_one_node_sets_or_removes_the_others_hear_of() {
     let origin = Origin::of_values("").await;
     let servers = ring(&origin, 3, Mode::MailgunV2).await;
-    for key in 0..10 {
+    for (turn, key) in (0..10).enumerate() {
         for server in &servers {
-            assert_eq!(get(server, key).await.text(), format!("value of k{key}"));
+            assert_eq!(get(server, key).await.text(), format!("value of {}", nth(key)));
         }
-        let path = format!("/cache/values/k{key}");
-        let set = ask(servers[key % 3].address, "PUT", &path, &[], b"set").await;
+        let path = format!("/cache/values/{}", nth(key));
+        let set = ask(servers[turn % 3].address, "PUT", &path, &[], b"set").await;
         assert_eq!(set.status, 204, "{}", set.text());
         for server in &servers {
             assert_eq!(get(server, key).await.text(), "set");
         }
-        let removed = ask(servers[(key + 1) % 3].address, "DELETE", &path, &[], b"").await;
+        let removed = ask(servers[(turn + 1) % 3].address, "DELETE", &path, &[], b"").await;
         assert_eq!(removed.status, 204, "{}", removed.text());
         for server in &servers {
-            assert_eq!(get(server, key).await.text(), format!("value of k{key}"));
+            assert_eq!(get(server, key).await.text(), format!("value of {}", nth(key)));
         }
     }
     assert_eq!(origin.loads(), 20);
@@ -83,7 +87,7 @@ async fn when_a_node_dies_the_others_load_its_keys_and_name_it_when_they_remove(
     let address = dead.address;
     dead.stop().await;
     for key in 0..20 {
-        assert_eq!(get(&servers[0], key).await.text(), format!("value of k{key}"));
+        assert_eq!(get(&servers[0], key).await.text(), format!("value of {}", nth(key)));
     }
     let removed = ask(servers[0].address, "DELETE", "/cache/values/k1", &[], b"").await;
     assert_eq!(removed.status, 502);
@@ -167,4 +171,45 @@ async fn a_server_stops_in_time_while_a_load_hangs() {
     tokio::time::timeout(PATIENCE, asked).await.expect("it asks");
     server.stop().await;
     asking.await.expect("it ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_origin_wants_nobody_to_keep_is_loaded_anew_for_who_asks() {
+    let origin = Origin::of_values("cache-control: no-store\r\n").await;
+    let servers = ring(&origin, 2, Mode::MailgunV2).await;
+    let mut before = 0;
+    for key in 0..10 {
+        for server in &servers {
+            assert_eq!(get(server, key).await.text(), format!("value of {}", nth(key)));
+            let loads = origin.loads() - before;
+            // One by the owner, and one by who asked it, to whom the owner's has expired.
+            assert!((1..=2).contains(&loads), "{loads} loads for one get");
+            before += loads;
+        }
+    }
+    for server in servers {
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_its_owner_cannot_load_is_told_with_the_owners_words_and_asked_once() {
+    let origin = Origin::start(|_, mut stream| async move {
+        crate::support::http::write(&mut stream, "500 Oh", "", b"").await;
+    })
+    .await;
+    let servers = ring(&origin, 2, Mode::MailgunV2).await;
+    let mut by_owner = 0;
+    for key in 0..20 {
+        let before = origin.loads();
+        let got = get(&servers[0], key).await;
+        assert_eq!(got.status, 502);
+        assert!(got.text().contains("the origin answered 500"), "{}", got.text());
+        by_owner += usize::from(got.text().contains("its owner http://127.0.0.1"));
+        assert_eq!(origin.loads(), before + 1, "nobody else tries");
+    }
+    assert!((1..20).contains(&by_owner), "{by_owner} of 20 keys are the other one's");
+    for server in servers {
+        server.stop().await;
+    }
 }

@@ -125,7 +125,7 @@ pub(super) fn of_write(error: WriteError, retry: Duration) -> Refused {
                 format!("they are told again in the background, for {}s", retry.as_secs())
             };
             let says = format!(
-                "removed, but these have not heard of it yet: {}. {then}",
+                "removed, but these have not heard of it yet: {}; {then}",
                 names.join("; ")
             );
             Refused::new(status(&missed), says)

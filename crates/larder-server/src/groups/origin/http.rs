@@ -5,10 +5,15 @@ use larder_cache::{Fetched, Fresh};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Url};
+use tokio::sync::Semaphore;
 
 use super::template::Template;
 use super::{OriginError, freshness, redirect};
 use crate::checks::http::deepest;
+
+/// How many values of a group are asked for at once; further ones wait, within their time. So a burst of cold keys
+/// takes neither all of the origin's connections nor all of this process's files.
+const AT_ONCE: usize = 256;
 
 /// Connections that are kept open and unused, to one host.
 const IDLE: usize = 64;
@@ -37,6 +42,7 @@ pub(crate) struct Http {
     headers: HeaderMap,
     /// The largest value, in bytes.
     max_value: usize,
+    permits: Semaphore,
 }
 
 impl Http {
@@ -47,12 +53,14 @@ impl Http {
         max_value: usize,
     ) -> Self {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        Self { client, url, headers, max_value }
+        Self { client, url, headers, max_value, permits: Semaphore::new(AT_ONCE) }
     }
 
     /// Asks for `key`'s value; 404 and 410 say that there is none.
     pub(super) async fn load(&self, key: &[u8]) -> Result<Fetched<Bytes>, OriginError> {
-        let response = self.ask(self.url.url(key)?).await?;
+        let url = self.url.url(key)?;
+        let _permit = self.permits.acquire().await.expect("nobody closes it");
+        let response = self.ask(url).await?;
         match response.status() {
             StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => {
                 self.value(response).await

@@ -85,7 +85,27 @@ fn asked(url: &Url) -> String {
 
 #[cfg(test)]
 mod tests {
+    use percent_encoding::percent_decode_str;
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn every_key_comes_out_as_it_went_in(key in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let template = Template::parse("http://u/a/{key}/z?k={key}").expect("it is one");
+            if let Ok(url) = template.url(&key) {
+                let inside = url.path().strip_prefix("/a/").and_then(|rest| rest.strip_suffix("/z"));
+                let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
+                prop_assert_eq!(inside.map(decoded), Some(key.clone()));
+                let asked = url.query().and_then(|query| query.strip_prefix("k="));
+                prop_assert_eq!(asked.map(decoded), Some(key));
+                prop_assert_eq!(url.host_str(), Some("u"));
+            } else {
+                prop_assert!(matches!(&key[..], b"." | b".."));
+            }
+        }
+    }
 
     fn url(template: &str, key: &[u8]) -> Result<String, Unaskable> {
         let template = Template::parse(template).expect(template);
