@@ -38,8 +38,7 @@ pub struct Server {
     listeners: Vec<Listener>,
     service: Service,
     /// For peers of groups alone, if they have listeners of their own.
-    for_peers: Vec<Listener>,
-    peers_service: Option<Service>,
+    for_peers: Vec<(Listener, Service)>,
     groups: Option<Arc<Groups>>,
     stop: Stop,
     registry: Arc<dyn Registry>,
@@ -163,13 +162,17 @@ impl Server {
         let router = router(&config, parts, replication, api, protocols, &requests, &stop);
         let limits = config.limits;
         let service = Service { router, limits, connections, stopping: stop.listener() };
-        let peers_service =
-            groups.as_deref().map(|groups| for_peers_alone(groups, limits, requests, &stop));
+        let for_peers = match groups.as_deref() {
+            Some(groups) => {
+                let service = for_peers_alone(groups, limits, requests, &stop);
+                for_peers.into_iter().map(|listener| (listener, service.clone())).collect()
+            }
+            None => Vec::new(),
+        };
         Ok(Self {
             listeners,
             service,
             for_peers,
-            peers_service,
             groups,
             stop,
             registry,
@@ -188,7 +191,7 @@ impl Server {
 
     /// The addresses that it listens on for peers of groups alone.
     pub fn peer_addresses(&self) -> Vec<SocketAddr> {
-        addresses(&self.for_peers)
+        self.for_peers.iter().map(|(listener, _)| listener.address).collect()
     }
 
     /// Serves until `until` is ready; then stops cleanly: no more connections, watches end, requests
@@ -201,10 +204,9 @@ impl Server {
             tracing::info!(address = %listener.address, "listening");
             listening.spawn(listen::serve(listener, self.service.clone()));
         }
-        for (listener, service) in self.for_peers.into_iter().zip(self.peers_service.iter().cycle())
-        {
+        for (listener, service) in self.for_peers {
             tracing::info!(address = %listener.address, "listening for peers of groups");
-            listening.spawn(listen::serve(listener, service.clone()));
+            listening.spawn(listen::serve(listener, service));
         }
         until.await;
         tracing::info!("stopping");

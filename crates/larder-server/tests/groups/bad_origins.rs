@@ -1,7 +1,8 @@
 //! Origins that answer badly, slowly, or without end. None of them harms more than the key that was asked for.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -187,12 +188,26 @@ async fn redirects_are_followed_but_not_for_ever_nor_anywhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_header_reaches_the_origin_and_nobody_whom_it_redirects_to() {
-    let elsewhere = Origin::of_values("").await;
+    let home = Arc::new(OnceLock::<SocketAddr>::new());
+    let back_to = home.clone();
+    let elsewhere = Origin::start(move |head, mut stream| {
+        let home = back_to.get().copied().expect("it is known");
+        async move {
+            match key(&head) {
+                "boomerang" => {
+                    let location = format!("location: http://{home}/v1/admin\r\n");
+                    write(&mut stream, "302 Found", &location, b"").await;
+                }
+                _ => write(&mut stream, "200 OK", "", b"value of away").await,
+            }
+        }
+    })
+    .await;
     let to = elsewhere.address;
     let origin = Origin::start(move |head, mut stream| async move {
         match key(&head) {
-            "away" => {
-                let location = format!("location: http://{to}/v1/away\r\n");
+            key @ ("away" | "boomerang") => {
+                let location = format!("location: http://{to}/v1/{key}\r\n");
                 write(&mut stream, "302 Found", &location, b"").await;
             }
             "here" => write(&mut stream, "302 Found", "location: /v1/there\r\n", b"").await,
@@ -200,6 +215,7 @@ async fn a_secret_header_reaches_the_origin_and_nobody_whom_it_redirects_to() {
         }
     })
     .await;
+    home.set(origin.address).expect("once");
     let server = alone(&origin, |config| {
         let larder_server::config::Origin::Http { headers, .. } =
             &mut config.groups.groups[0].origin
@@ -213,7 +229,10 @@ async fn a_secret_header_reaches_the_origin_and_nobody_whom_it_redirects_to() {
     assert_eq!(get(&server, "here").await.text(), "value");
     assert_eq!(origin.loads(), 3);
     assert!(origin.heads().iter().all(|head| head.contains("x-api-key: hunter2")));
-    assert!(!elsewhere.heads()[0].contains("hunter2"));
+    assert_eq!(get(&server, "boomerang").await.text(), "value");
+    let [.., back] = &origin.heads()[..] else { panic!("it was asked") };
+    assert!(back.starts_with("GET /v1/admin ") && !back.contains("hunter2"), "{back}");
+    assert!(elsewhere.heads().iter().all(|head| !head.contains("hunter2")));
     server.stop().await;
 }
 

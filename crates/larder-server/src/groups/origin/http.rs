@@ -76,10 +76,12 @@ impl Http {
     /// The first answer that is no redirect. It may take as long as it likes: the group drops it in time. The configured headers may be secrets: another server than the
     /// configured one does not get them.
     async fn ask(&self, first: Url) -> Result<Response, OriginError> {
-        let mut url = first.clone();
+        let (mut url, mut is_at_home) = (first.clone(), true);
         for before in 0.. {
             let mut request = self.client.get(url.clone());
-            if redirect::is_same_server(&first, &url) {
+            // Not again, either, where another server sends it back to a path of that one's choice.
+            is_at_home &= redirect::is_same_server(&first, &url);
+            if is_at_home {
                 request = request.headers(self.headers.clone());
             }
             let response = request.send().await.map_err(unreachable)?;
