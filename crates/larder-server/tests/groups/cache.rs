@@ -216,3 +216,24 @@ async fn without_a_group_the_paths_say_so_and_eurekas_are_served() {
     assert_eq!(ask(server.address, "GET", "/eureka/apps", &[], b"").await.status, 200);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_does_not_fit_is_served_and_not_kept_and_cannot_be_set() {
+    let origin = Origin::start(|head, mut stream| async move {
+        let len = if key(&head) == "large" { 50_000 } else { 10 };
+        write(&mut stream, "200 OK", "", &vec![b'v'; len]).await;
+    })
+    .await;
+    let server = alone(&origin, |config| config.groups.groups[0].max_bytes = 10_000).await;
+    for (key, len, loads) in [("small", 10, 1), ("large", 50_000, 3), ("small", 10, 3)] {
+        for _ in 0..2 {
+            let got = ask(server.address, "GET", &format!("/cache/values/{key}"), &[], b"").await;
+            assert_eq!((got.status, got.body.len()), (200, len), "{key}");
+        }
+        assert_eq!(origin.loads(), loads, "{key}");
+    }
+    let set = ask(server.address, "PUT", "/cache/values/k", &[], &vec![b'v'; 50_000]).await;
+    assert_eq!(set.status, 413);
+    assert!(set.text().contains("does not fit into the group (max_bytes)"), "{}", set.text());
+    server.stop().await;
+}

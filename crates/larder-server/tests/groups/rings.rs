@@ -89,6 +89,16 @@ async fn when_a_node_dies_the_others_load_its_keys_and_name_it_when_they_remove(
     for key in 0..20 {
         assert_eq!(get(&servers[0], key).await.text(), format!("value of {}", nth(key)));
     }
+    let mut statuses = std::collections::BTreeMap::new();
+    for key in 0..20 {
+        let path = format!("/cache/values/{}", nth(key));
+        let set = ask(servers[0].address, "PUT", &path, &[], b"v").await;
+        *statuses.entry(set.status).or_insert(0) += 1;
+        let is_told = set.text().contains(&format!("the owner http://{address}: "));
+        assert_eq!(is_told, set.status == 502, "{}", set.text());
+    }
+    // Its own keys, and the other one's.
+    assert_eq!(statuses.keys().copied().collect::<Vec<_>>(), [204, 502], "{statuses:?}");
     let removed = ask(servers[0].address, "DELETE", "/cache/values/k1", &[], b"").await;
     assert_eq!(removed.status, 502);
     let says = removed.text();

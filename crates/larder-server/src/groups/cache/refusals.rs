@@ -15,6 +15,9 @@ use crate::groups::origin::OriginError;
 const ALL: &str = "GET, HEAD, PUT, DELETE";
 const READS: &str = "GET, HEAD";
 
+/// How many groups are named to who asks for another one.
+const NAMES: usize = 20;
+
 /// A refusal, and a header that belongs to it.
 #[derive(Debug)]
 pub(super) struct Refused {
@@ -55,9 +58,10 @@ pub(super) fn no_key() -> Refused {
 }
 
 /// A header tells it from a missing key, for programs.
-pub(super) fn no_group<'a>(known: impl Iterator<Item = &'a String>) -> Refused {
-    let known = known.map(String::as_str).collect::<Vec<_>>().join(", ");
-    let says = format!("there is no such group; there are {known}");
+pub(super) fn no_group<'a>(mut known: impl Iterator<Item = &'a String>) -> Refused {
+    let mut names: Vec<_> = known.by_ref().take(NAMES).map(String::as_str).collect();
+    names.extend(known.next().map(|_| "others"));
+    let says = format!("there is no such group; there are {}", names.join(", "));
     Refused::new(StatusCode::NOT_FOUND, says).with(mark(), "unknown")
 }
 
@@ -110,7 +114,7 @@ pub(super) fn of_write(error: WriteError, retry: Duration) -> Refused {
         }
         WriteError::TooLarge => too_large(
             "the value does not fit into the group (max_bytes), or into what \
-                                           peers send each other (groups.max_value_bytes)",
+             peers send each other (groups.max_value_bytes)",
         ),
         WriteError::Owner(missed) => {
             let status = status(std::slice::from_ref(&missed));
@@ -148,4 +152,16 @@ fn status(missed: &[Missed]) -> StatusCode {
 
 fn mark() -> HeaderName {
     HeaderName::from_static(GROUP_HEADER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_for_an_unknown_group_is_told_of_some() {
+        let names: Vec<_> = (10..40).map(|number| number.to_string()).collect();
+        assert!(no_group(names[..20].iter()).says.ends_with(" 28, 29"));
+        assert!(no_group(names.iter()).says.ends_with(" 28, 29, others"));
+    }
 }
