@@ -86,6 +86,12 @@
 //! A removal has reached every node when [`Group::remove`] returns `Ok`. Otherwise those that it names may
 //! hand out what they have, until they have heard.
 //!
+//! # Who is in the ring
+//!
+//! [`Pool::set_peers`] takes a list; [`Pool::follow`] keeps the ring as a [file](membership::PeersFile), a
+//! [name in DNS](membership::Dns) or a [source of one's own](membership::Discovery) says. Nodes that disagree
+//! for a while load a key once each, and nothing worse.
+//!
 //! # Who may ask
 //!
 //! [`Admission`]: this machine, the configured peers by their addresses, and whoever has the pool's token. Who
@@ -103,6 +109,7 @@ mod client;
 mod codec;
 mod group;
 mod members;
+pub mod membership;
 mod pool;
 pub mod ring;
 mod server;

@@ -9,18 +9,20 @@ mod retries;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use http::HeaderValue;
 use larder_cache::{Clock, Source, Ticker};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
 
 use crate::client::{self, Client};
 use crate::codec::{Codec, GroupKey};
 use crate::group::{Group, GroupError, GroupOptions, Served};
 use crate::members::{self, MembersError, Peer};
-use crate::ring::Ring;
+use crate::membership::Membership;
+use crate::ring::{Mode, Ring};
 use crate::tasks::Tasks;
 pub use options::{PoolError, PoolOptions, Token};
 pub(crate) use retrier::Retrier;
@@ -48,6 +50,9 @@ pub(crate) struct Shared {
     /// Told when there are other peers to look up.
     renamed: Arc<Notify>,
     pub(crate) retrier: Arc<Retrier>,
+    pub(crate) membership: watch::Sender<Membership>,
+    /// What keeps the ring as its source says.
+    following: Mutex<Option<AbortHandle>>,
     /// What must not end with the caller who asked for it, and what runs in the background.
     pub(crate) tasks: Tasks,
 }
@@ -106,6 +111,8 @@ impl Pool {
             groups: RwLock::default(),
             callers: RwLock::default(),
             renamed: Arc::default(),
+            membership: watch::Sender::default(),
+            following: Mutex::default(),
             tasks: Tasks::default(),
             retrier,
             clock,
@@ -197,6 +204,11 @@ impl Pool {
         &self.0.identity
     }
 
+    /// The family of programs in its ring.
+    pub fn mode(&self) -> Mode {
+        self.0.options.mode
+    }
+
     /// The peers that are left alone for now, because they failed several times in a row.
     pub fn resting(&self) -> Vec<String> {
         let members = self.0.members();
@@ -256,6 +268,10 @@ impl Shared {
 
     pub(crate) fn served(&self, name: &str) -> Option<Arc<dyn Served>> {
         read(&self.groups).get(name)?.upgrade()
+    }
+
+    pub(crate) fn following(&self) -> MutexGuard<'_, Option<AbortHandle>> {
+        self.following.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn callers(&self) -> Arc<HashSet<IpAddr>> {

@@ -6,6 +6,7 @@ mod budget;
 mod disagreement;
 mod get;
 mod many;
+mod membership;
 mod overtaken;
 mod remove;
 mod scenarios;
