@@ -78,8 +78,9 @@ mod tests {
     #[test]
     fn a_process_with_two_kinds_of_addresses_is_one_peer() {
         let both = ["10.0.0.1:81", "[fd00::1]:81"];
-        assert_eq!(found(&both, Mode::Native, Some("10.0.0.9")), [Peer::new("10.0.0.1:81")]);
-        assert_eq!(found(&both, Mode::Native, Some("fd00::9")), [Peer::new("[fd00::1]:81")]);
+        let (four, six) = (Peer::new("http://10.0.0.1:81"), Peer::new("http://[fd00::1]:81"));
+        assert_eq!(found(&both, Mode::Native, Some("10.0.0.9")), [four]);
+        assert_eq!(found(&both, Mode::Native, Some("fd00::9")), [six]);
         assert_eq!(found(&both, Mode::Native, None).len(), 2, "it is called by a name");
     }
 }

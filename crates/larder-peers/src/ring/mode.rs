@@ -123,8 +123,8 @@ impl Mode {
     /// What a peer at this address is called, if its address is all there is to call it by.
     pub fn identity_at(self, address: SocketAddr) -> String {
         match self.identity_form() {
-            IdentityForm::Url => format!("http://{address}"),
-            IdentityForm::HostPort | IdentityForm::Free => address.to_string(),
+            IdentityForm::Url | IdentityForm::Free => format!("http://{address}"),
+            IdentityForm::HostPort => address.to_string(),
         }
     }
 
