@@ -20,7 +20,8 @@ use tokio::task::JoinSet;
 use tower::Service as _;
 
 use crate::checks::{self, Checks};
-use crate::config::Config;
+use crate::config::{Config, Limits};
+use crate::groups::{self, Groups, GroupsError};
 use crate::listen::{self, Connections, Listener, Service};
 use crate::metrics::{self, Parts, Requests};
 use crate::peers::Measured;
@@ -36,6 +37,10 @@ const SYNC_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Server {
     listeners: Vec<Listener>,
     service: Service,
+    /// For peers of groups alone, if they have listeners of their own.
+    for_peers: Vec<Listener>,
+    peers_service: Option<Service>,
+    groups: Option<Arc<Groups>>,
     stop: Stop,
     registry: Arc<dyn Registry>,
     responses: Arc<ResponseCache>,
@@ -57,6 +62,17 @@ pub enum BuildError {
         /// Why not.
         reason: io::Error,
     },
+    /// An address for peers of groups cannot be listened on.
+    #[error("cannot listen on {address} (groups.listen): {reason}")]
+    ListenForPeers {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        reason: io::Error,
+    },
+    /// There cannot be groups as they are configured.
+    #[error(transparent)]
+    Groups(#[from] GroupsError),
     /// The registry behind cannot be used as it is configured.
     #[error("upstream.url: {0}")]
     Upstream(#[from] upstream::OpenError),
@@ -87,7 +103,12 @@ impl From<checks::StartError> for BuildError {
 impl Server {
     /// Puts everything together and binds every address. Must be called inside a tokio runtime.
     pub async fn build(config: Config) -> Result<Self, BuildError> {
-        let listeners = bind(&config.listen).await?;
+        let listeners = bind(&config.listen).await;
+        let listeners =
+            listeners.map_err(|(address, reason)| BuildError::Listen { address, reason })?;
+        let for_peers = bind(peer_listeners(&config)).await;
+        let for_peers = for_peers
+            .map_err(|(address, reason)| BuildError::ListenForPeers { address, reason })?;
         let clock = Clock::running();
         let ticker = Ticker::start(clock.clone(), Ticker::PERIOD);
         let upstream::Opened { registry, guard, agents, dormant } =
@@ -118,7 +139,9 @@ impl Server {
         let api = api::router(registry.clone(), consul.clone(), clock.clone(), stop.listener());
         let api = api.merge(upstream::confirmation(guard));
         let api = api.merge(self_preservation::router(registry.clone()));
-        let bound: Vec<SocketAddr> = listeners.iter().map(|bound| bound.address).collect();
+        let bound = addresses(&listeners);
+        let at = if for_peers.is_empty() { bound.clone() } else { addresses(&for_peers) };
+        let groups = Groups::open(&config, &at, &clock)?;
         let peers::Opened { peers, gate } = peers::open(&config, &bound, &registry, &clock)?;
         let eureka = Eureka::new(registry.clone(), responses.clone(), clock);
         let mut eureka = eureka.with_peers(peers.clone()).behind(gate);
@@ -133,16 +156,38 @@ impl Server {
             eureka: larder_eureka::server::router(Arc::new(eureka)),
             consul: consul.clone(),
             dormant,
+            groups: groups.clone(),
         };
-        let router = router(&config, parts, replication, api, protocols, &stop);
+        let requests = Requests::default();
+        let router = router(&config, parts, replication, api, protocols, &requests, &stop);
         let limits = config.limits;
         let service = Service { router, limits, connections, stopping: stop.listener() };
-        Ok(Self { listeners, service, stop, registry, responses, checks, peers, consul, ticker })
+        let peers_service =
+            groups.as_deref().map(|groups| for_peers_alone(groups, limits, requests, &stop));
+        Ok(Self {
+            listeners,
+            service,
+            for_peers,
+            peers_service,
+            groups,
+            stop,
+            registry,
+            responses,
+            checks,
+            peers,
+            consul,
+            ticker,
+        })
     }
 
     /// The addresses that it listens on, with the ports that the system chose.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().map(|listener| listener.address).collect()
+        addresses(&self.listeners)
+    }
+
+    /// The addresses that it listens on for peers of groups alone.
+    pub fn peer_addresses(&self) -> Vec<SocketAddr> {
+        addresses(&self.for_peers)
     }
 
     /// Serves until `until` is ready; then stops cleanly: no more connections, watches end, requests
@@ -155,10 +200,18 @@ impl Server {
             tracing::info!(address = %listener.address, "listening");
             listening.spawn(listen::serve(listener, self.service.clone()));
         }
+        for (listener, service) in self.for_peers.into_iter().zip(self.peers_service.iter().cycle())
+        {
+            tracing::info!(address = %listener.address, "listening for peers of groups");
+            listening.spawn(listen::serve(listener, service.clone()));
+        }
         until.await;
         tracing::info!("stopping");
         self.stop.now();
         while listening.join_next().await.is_some() {}
+        if let Some(groups) = &self.groups {
+            groups.close().await;
+        }
         // First those who write: what they hold on to is closed after them.
         self.checks.close().await;
         if let Some(regions) = self.responses.regions() {
@@ -183,13 +236,38 @@ fn own(address: SocketAddr) -> Instance {
     own
 }
 
-async fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, BuildError> {
+/// Binds every address, or says which one cannot be.
+async fn bind(to: &[SocketAddr]) -> Result<Vec<Listener>, (SocketAddr, io::Error)> {
     let mut listeners = Vec::new();
-    for address in addresses.iter().copied() {
-        let bound = Listener::bind(address).await;
-        listeners.push(bound.map_err(|reason| BuildError::Listen { address, reason })?);
+    for address in to.iter().copied() {
+        listeners.push(Listener::bind(address).await.map_err(|reason| (address, reason))?);
     }
     Ok(listeners)
+}
+
+/// Without a group there is nothing to serve peers.
+fn peer_listeners(config: &Config) -> &[SocketAddr] {
+    if config.groups.groups.is_empty() { &[] } else { &config.groups.listen }
+}
+
+fn addresses(listeners: &[Listener]) -> Vec<SocketAddr> {
+    listeners.iter().map(|listener| listener.address).collect()
+}
+
+/// The longest head of a peer's request: its path may have 64 KiB.
+const PEER_HEAD: usize = 80 << 10;
+
+/// What is served where peers of groups have listeners of their own. They do not compete for connections with
+/// clients, and one peer may have as many as it is configured to open.
+fn for_peers_alone(groups: &Groups, limits: Limits, requests: Requests, stop: &Stop) -> Service {
+    let peers = groups.service();
+    let routes =
+        Router::new().fallback(move |request: Request| groups::answer_peer(peers.clone(), request));
+    let guarded = guard::around(routes, &limits)
+        .layer(middleware::from_fn_with_state(requests, metrics::count));
+    let connections = Connections::new(limits.connections, 0);
+    let limits = Limits { header_bytes: limits.header_bytes.max(PEER_HEAD), ..limits };
+    Service { router: guarded, limits, connections, stopping: stop.listener() }
 }
 
 /// What other systems' clients speak.
@@ -199,13 +277,21 @@ struct Protocols {
     consul: Arc<Consul>,
     /// What is to be woken when others than Consul's clients ask.
     dormant: Option<Arc<Mirror>>,
+    groups: Option<Arc<Groups>>,
 }
 
 impl Protocols {
-    /// Consul has its own paths; Eureka takes the rest.
+    /// Consul and groups have their own paths; Eureka takes the rest.
     async fn answer(mut self, request: Request) -> Response {
-        if is_consuls(request.uri().path()) {
+        let path = request.uri().path();
+        if is_consuls(path) {
             return self.consul.answer(request).await;
+        }
+        if groups::surface(path).is_some() {
+            return match self.groups {
+                Some(groups) => groups.answer(request).await,
+                None => groups::nothing_here(),
+            };
         }
         match self.eureka.call(request).await {
             Ok(response) => response,
@@ -221,9 +307,9 @@ fn router(
     replication: Measured,
     api: Router,
     protocols: Protocols,
+    requests: &Requests,
     stop: &Stop,
 ) -> Router {
-    let requests = Requests::default();
     let mut measured = Metrics::default();
     let help = "Requests answered, by surface, method and status";
     measured.register("larder_http_requests", help, requests.clone());
@@ -242,5 +328,5 @@ fn router(
     let routes = routes.layer(middleware::from_fn_with_state(read, upstream::show_age));
     // The last layer is the outermost: a request is counted whatever becomes of it.
     guard::around(routes, &config.limits)
-        .layer(middleware::from_fn_with_state(requests, metrics::count))
+        .layer(middleware::from_fn_with_state(requests.clone(), metrics::count))
 }

@@ -21,6 +21,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::checks::Checks;
+use crate::groups;
 use crate::listen::Connections;
 
 /// Requests that were answered.
@@ -57,7 +58,7 @@ fn surface(path: &str) -> &'static str {
         "/healthz" | "/metrics" => "admin",
         path if path.starts_with("/larder/") => "larder",
         path if is_consuls(path) => "consul",
-        _ => "eureka",
+        path => groups::surface(path).unwrap_or("eureka"),
     }
 }
 

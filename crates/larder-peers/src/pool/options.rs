@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use larder_cache::Clock;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, is_same};
 use crate::client::{Tcp, Transport};
 use crate::ring::{Hash, IdentityForm, Mode};
 use crate::wire::BASE_PATH;
@@ -90,6 +90,12 @@ impl Token {
     /// The secret itself.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether `shown` is this secret; nothing is an empty one. It takes as long for a text that is nearly
+    /// right as for one that is not at all.
+    pub fn is(&self, shown: &[u8]) -> bool {
+        is_same(self.0.as_bytes(), shown)
     }
 }
 
