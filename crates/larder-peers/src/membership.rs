@@ -94,9 +94,12 @@ impl Pool {
         self.0.membership.borrow().clone()
     }
 
-    /// Waits until what is followed has said something for the first time, or failed to. For ever if nothing
-    /// is followed: put a bound around it.
+    /// Waits until what is followed has said something for the first time, or failed to; at once if nothing is
+    /// followed. Put a bound around it: a source may be silent.
     pub async fn settled(&self) {
+        if self.0.following().is_none() {
+            return;
+        }
         let mut told = self.0.membership.subscribe();
         // It fails only without a sender, which this pool has.
         let _ = told.wait_for(|membership| membership.rings + membership.failures > 0).await;

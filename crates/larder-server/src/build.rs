@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tower::Service as _;
 
 use crate::checks::{self, Checks};
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, Membership};
 use crate::groups::{self, Groups, GroupsError};
 use crate::listen::{self, Connections, Listener, Service};
 use crate::metrics::{self, Parts, Requests};
@@ -31,6 +31,9 @@ use crate::{admin, api, consul, guard, peers, regions, self_preservation, upstre
 /// For how long connections wait at the start, in the system's queue, for a peer's registry to be copied. Two
 /// servers that start together wait for each other; then both serve.
 const SYNC_PATIENCE: Duration = Duration::from_secs(1);
+
+/// For how long they wait for the members of the ring to be known.
+const RING_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Larder, listening: everything is wired, and nothing is served until [`run`](Self::run).
 #[derive(Debug)]
@@ -141,7 +144,10 @@ impl Server {
         let api = api.merge(self_preservation::router(registry.clone()));
         let bound = addresses(&listeners);
         let at = if for_peers.is_empty() { bound.clone() } else { addresses(&for_peers) };
-        let groups = Groups::open(&config, &at, &clock)?;
+        if let (Membership::Service(_), Some(dormant)) = (&config.groups.membership, &dormant) {
+            dormant.wake();
+        }
+        let groups = Groups::open(&config, &at, &registry, &clock)?;
         let peers::Opened { peers, gate } = peers::open(&config, &bound, &registry, &clock)?;
         let eureka = Eureka::new(registry.clone(), responses.clone(), clock);
         let mut eureka = eureka.with_peers(peers.clone()).behind(gate);
@@ -195,6 +201,9 @@ impl Server {
     pub async fn run(self, until: impl Future<Output = ()>) {
         // Whoever reads after a restart is not to find an empty registry while a peer's is full.
         self.peers.asked_once(SYNC_PATIENCE).await;
+        if let Some(groups) = &self.groups {
+            groups.settled(RING_PATIENCE).await;
+        }
         let mut listening = JoinSet::new();
         for listener in self.listeners {
             tracing::info!(address = %listener.address, "listening");
@@ -207,6 +216,10 @@ impl Server {
         }
         until.await;
         tracing::info!("stopping");
+        // Peers go elsewhere before nobody answers them here.
+        if let Some(groups) = &self.groups {
+            groups.leave().await;
+        }
         self.stop.now();
         while listening.join_next().await.is_some() {}
         if let Some(groups) = &self.groups {

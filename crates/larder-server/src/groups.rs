@@ -8,10 +8,12 @@ mod cache;
 mod membership;
 pub(crate) mod origin;
 mod ring;
+mod service;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -24,12 +26,14 @@ use larder_peers::wire::BASE_PATH;
 use larder_peers::{
     Group, GroupError, GroupOptions, MembersError, PeerService, Pool, PoolError, RemoteAddr, Token,
 };
+use larder_registry::Registry;
 use tower::Service as _;
 
 use crate::api::Refusal;
 use crate::checks::http::deepest;
 use crate::config::{self, Config};
 use origin::{Directory, Http, Origin};
+use service::Registered;
 
 /// Below this, clients ask.
 const CACHE: &str = "/cache/";
@@ -64,9 +68,20 @@ pub enum GroupsError {
          it is called in the list of peers"
     )]
     Nameless(SocketAddr),
-    /// This way to know the members is not built in.
-    #[error("{0} is not built in: list all nodes in groups.peers")]
-    NotBuiltIn(&'static str),
+    /// The file of the peers is not there, or not to be read.
+    #[error("groups.peers_file: {path} cannot be read: {reason}")]
+    PeersFile {
+        /// As it is configured.
+        path: String,
+        /// What the system says.
+        reason: io::Error,
+    },
+    /// Others cannot be told where this process is reached.
+    #[error(
+        "groups.identity {0:?} is no address, and this process listens everywhere: write host and port, or \
+         listen at the address by which peers reach it"
+    )]
+    Unreachable(String),
     /// The client that asks origins cannot be made: the system gives a program not even what it needs for that.
     #[error("origins cannot be asked: {0}")]
     Client(String),
@@ -79,6 +94,8 @@ pub(crate) struct Groups {
     by_name: BTreeMap<String, Group<Origin>>,
     clock: Clock,
     rules: Rules,
+    /// This process, where it is registered for others to know.
+    registered: Mutex<Option<Registered>>,
 }
 
 /// What clients of `/cache/` may do.
@@ -97,11 +114,12 @@ struct Rules {
 }
 
 impl Groups {
-    /// Makes the ring and its groups; `None` if there is no group. `at` is where peers are served. Must be
-    /// called inside a tokio runtime.
+    /// Makes the ring and its groups; `None` if there is no group. `at` is where peers are served; a service
+    /// whose instances they are is looked for in `registry`. Must be called inside a tokio runtime.
     pub(crate) fn open(
         config: &Config,
         at: &[SocketAddr],
+        registry: &Arc<dyn Registry>,
         clock: &Clock,
     ) -> Result<Option<Arc<Self>>, GroupsError> {
         let of_ring = &config.groups;
@@ -118,7 +136,8 @@ impl Groups {
             let made = made.map_err(|reason| GroupsError::Group { name: name.clone(), reason })?;
             by_name.insert(name, made);
         }
-        membership::open(&of_ring.membership, &pool)?;
+        let registered = membership::open(&of_ring.membership, &pool, registry, at)?;
+        let registered = Mutex::new(registered);
         let rules = Rules {
             write_token: Some(of_ring.write_token.0.as_str())
                 .filter(|token| !token.is_empty())
@@ -128,7 +147,7 @@ impl Groups {
             retry: of_ring.retry,
             are_peers_elsewhere: !of_ring.listen.is_empty(),
         };
-        Ok(Some(Arc::new(Self { pool, by_name, clock: clock.clone(), rules })))
+        Ok(Some(Arc::new(Self { pool, by_name, clock: clock.clone(), rules, registered })))
     }
 
     /// Answers a client, or a peer if those have no listener of their own.
@@ -146,6 +165,24 @@ impl Groups {
     /// Answers peers, and nobody else.
     pub(crate) fn service(&self) -> PeerService {
         self.pool.service()
+    }
+
+    /// Waits until the ring is what it is to be, or `patience` is over: alone, a process would load keys
+    /// that others have.
+    pub(crate) async fn settled(&self, patience: Duration) {
+        if tokio::time::timeout(patience, self.pool.settled()).await.is_err() {
+            tracing::warn!(
+                "nobody has said yet who is in the ring: this process is alone until then"
+            );
+        }
+    }
+
+    /// Has others know that this process leaves, where it is registered. They stop asking it then.
+    pub(crate) async fn leave(&self) {
+        let registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(registered) = registered {
+            registered.close().await;
+        }
     }
 
     /// Ends the groups and then the ring; returns when the last task has ended.

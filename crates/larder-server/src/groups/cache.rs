@@ -66,6 +66,7 @@ mod tests {
     use axum::body::{Body, to_bytes};
     use larder_cache::Clock;
     use larder_consul::server::Client;
+    use larder_registry::{Memory, Registry, memory};
 
     use super::*;
     use crate::config::{Config, Secret};
@@ -79,7 +80,10 @@ mod tests {
         let mut config: Config = layers.read().expect("all is well");
         config.groups.write_token = Secret(token.to_owned());
         let at = ["127.0.0.1:1".parse().expect("an address")];
-        let groups = Groups::open(&config, &at, &Clock::running()).expect("all is well");
+        let clock = Clock::running();
+        let registry = Memory::start(memory::Options::default(), clock.clone());
+        let registry: std::sync::Arc<dyn Registry> = std::sync::Arc::new(registry);
+        let groups = Groups::open(&config, &at, &registry, &clock).expect("all is well");
         groups.expect("there is one")
     }
 

@@ -6,6 +6,7 @@ mod support;
 
 mod bad_origins;
 mod cache;
+mod membership;
 mod rings;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
