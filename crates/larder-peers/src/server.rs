@@ -203,15 +203,16 @@ impl Shared {
     ) -> Result<Response<Full<Bytes>>, Refusing> {
         let keys =
             decode_keys(body).map_err(|error| refuse(Refusal::BadRequest, error.to_string()))?;
-        let mut room = self.options.max_value;
-        let loads = keys.iter().map(|key| async {
+        let look = |key: &Bytes| {
             group.note_request();
-            match group.peek(key) {
-                Some(held) => Ok(held),
-                None => group.get(key).await,
-            }
-        });
-        let outcomes = join_all(loads).await.into_iter().map(|got| match got {
+            group.peek(key).map(Ok)
+        };
+        let mut found: Vec<_> = keys.iter().map(look).collect();
+        let missing = found.iter_mut().zip(&keys).filter(|(held, _)| held.is_none());
+        // Only what must be loaded is worth a future each.
+        join_all(missing.map(|(held, key)| async { *held = Some(group.get(key).await) })).await;
+        let mut room = self.options.max_value;
+        let outcomes = found.into_iter().flatten().map(|got| match got {
             Ok((bytes, expiry)) if bytes.len() <= room => {
                 room -= bytes.len();
                 Outcome::of_value(bytes, expiry)

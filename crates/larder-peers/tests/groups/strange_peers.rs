@@ -212,6 +212,19 @@ async fn a_peer_that_says_nothing_is_given_up() {
 }
 
 #[tokio::test]
+async fn closing_a_pool_ends_a_call_that_waits_for_its_peer() {
+    let peer = canned(b"HTTP/1.1 200 OK\r\nContent-Len", Then::Hangs).await;
+    let options =
+        PoolOptions { peer_timeout: Duration::from_secs(3_600), ..options(Mode::MailgunV2) };
+    let (node, key) = beside(&peer, options).await;
+    let (group, asked) = (node.group.clone(), key_of(&key));
+    let getting = tokio::spawn(async move { group.get(&asked).await.map(|got| got.to_vec()) });
+    until(async || peer.requests.load(Ordering::SeqCst) == 1).await;
+    node.pool.close().await;
+    assert_eq!(getting.await.unwrap().unwrap(), format!("v:{key}").into_bytes());
+}
+
+#[tokio::test]
 async fn in_a_golang_ring_an_expiry_is_not_looked_at() {
     let peer = canned(response("200 OK", b"\x0a\x02ok\x18\x01"), Then::KeepsOpen).await;
     let (node, key) = beside(&peer, options(Mode::Golang)).await;
