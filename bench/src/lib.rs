@@ -5,6 +5,7 @@ pub mod child;
 pub mod consul;
 pub mod eureka;
 pub mod gate;
+pub mod golang;
 pub mod heap;
 pub mod http;
 pub mod http2;

@@ -94,6 +94,11 @@ impl Server {
     /// This program again, with these arguments.
     pub fn itself(name: &'static str, arguments: &[&str]) -> Self {
         let program = std::env::current_exe().expect("this program has a path");
+        Self::program(name, &program, arguments)
+    }
+
+    /// A program that says where it listens.
+    pub fn program(name: &'static str, program: &Path, arguments: &[&str]) -> Self {
         Self::start(name, Command::new(program).args(arguments))
     }
 
@@ -170,7 +175,7 @@ pub fn consul_program() -> Option<PathBuf> {
 }
 
 /// Ports that nobody listened on a moment ago.
-fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+pub fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
     let bound = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
     bound.map(|bound| bound.local_addr().expect("it is bound").port())
 }

@@ -60,8 +60,8 @@ struct Face {
 enum Movement {
     /// Follows tokio's clock, so that `tokio::time::pause` stops this one as well.
     Running { origin: tokio::time::Instant },
-    /// Stands still until [`Hands::advance`].
-    ByHand { wall_at_origin: u64 },
+    /// Stands still until [`Hands::advance`]. The time of day is this many milliseconds ahead of the clock.
+    ByHand { wall_at_origin: AtomicU64 },
 }
 
 impl Clock {
@@ -77,7 +77,7 @@ impl Clock {
     /// A clock that stands still until its [`Hands`] are moved; `wall_at_origin` is what
     /// [`wall`](Self::wall) says at [`Time::ZERO`], in milliseconds since 1970.
     pub fn by_hand(wall_at_origin: u64) -> (Self, Hands) {
-        let movement = Movement::ByHand { wall_at_origin };
+        let movement = Movement::ByHand { wall_at_origin: AtomicU64::new(wall_at_origin) };
         let clock = Self(Arc::new(Face { tick: AtomicU64::new(0), movement }));
         (clock.clone(), Hands(clock))
     }
@@ -95,10 +95,10 @@ impl Clock {
     /// The exact time. Moves the tick along.
     #[expect(clippy::disallowed_methods, reason = "this is the clock that everyone else asks")]
     pub fn now(&self) -> Time {
-        match self.0.movement {
+        match &self.0.movement {
             Movement::ByHand { .. } => self.coarse(),
             Movement::Running { origin } => {
-                let elapsed = millis(tokio::time::Instant::now().duration_since(origin));
+                let elapsed = millis(tokio::time::Instant::now().duration_since(*origin));
                 // Two threads may arrive here in either order: the tick never goes backwards.
                 let before = self.0.tick.fetch_max(elapsed, Ordering::Relaxed);
                 Time(elapsed.max(before))
@@ -110,9 +110,9 @@ impl Clock {
     /// [moment](Time). It does not move the tick. A clock by hand knows whole milliseconds.
     #[expect(clippy::disallowed_methods, reason = "this is the clock that everyone else asks")]
     pub fn uptime(&self) -> Duration {
-        match self.0.movement {
+        match &self.0.movement {
             Movement::ByHand { .. } => Duration::from_millis(self.coarse().as_millis()),
-            Movement::Running { origin } => tokio::time::Instant::now().duration_since(origin),
+            Movement::Running { origin } => tokio::time::Instant::now().duration_since(*origin),
         }
     }
 
@@ -120,8 +120,11 @@ impl Clock {
     /// measuring how long something took.
     #[expect(clippy::disallowed_methods, reason = "this is the clock that everyone else asks")]
     pub fn wall(&self) -> u64 {
-        match self.0.movement {
-            Movement::ByHand { wall_at_origin } => wall_at_origin + self.coarse().as_millis(),
+        match &self.0.movement {
+            // Wrapping, because the time of day may have been set to before the clock was made.
+            Movement::ByHand { wall_at_origin } => {
+                wall_at_origin.load(Ordering::Relaxed).wrapping_add(self.coarse().as_millis())
+            }
             Movement::Running { .. } => {
                 millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
             }
@@ -137,6 +140,15 @@ impl Hands {
     /// Moves the clock forward by `step`, rounded down to whole milliseconds.
     pub fn advance(&self, step: Duration) {
         self.0.0.tick.fetch_add(millis(step), Ordering::Relaxed);
+    }
+
+    /// Sets the time of day, in milliseconds since 1970, forwards or backwards, as an administrator or NTP
+    /// does: [`Clock::now`] does not notice.
+    pub fn set_wall(&self, millis: u64) {
+        if let Movement::ByHand { wall_at_origin } = &self.0.0.movement {
+            let origin = millis.wrapping_sub(self.0.coarse().as_millis());
+            wall_at_origin.store(origin, Ordering::Relaxed);
+        }
     }
 }
 
@@ -194,6 +206,18 @@ mod tests {
         hands.advance(Duration::from_secs(2));
         assert_eq!((clock.now().as_millis(), clock.wall()), (2_000, 3_000));
         assert_eq!(clock.uptime(), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn the_time_of_day_is_set_and_moments_go_on() {
+        let (clock, hands) = Clock::by_hand(1_000);
+        hands.advance(Duration::from_secs(5));
+        for wall in [9_000, 40] {
+            hands.set_wall(wall);
+            assert_eq!((clock.wall(), clock.now().as_millis()), (wall, 5_000));
+        }
+        hands.advance(Duration::from_secs(1));
+        assert_eq!((clock.wall(), clock.now().as_millis()), (1_040, 6_000));
     }
 
     #[test]

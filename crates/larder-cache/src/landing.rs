@@ -11,7 +11,7 @@ use crate::entry::{Entry, Freshness};
 use crate::error::Error;
 use crate::keep::Refresh;
 use crate::slots::Slot;
-use crate::source::{Attempt, Blame, Fetched, Fresh, Previous, Source};
+use crate::source::{Attempt, Blame, Fetched, Fresh, Previous, Removal, Source};
 use crate::standing::Turn;
 use crate::stats::Event;
 use crate::trouble::{Failing, Trouble};
@@ -98,7 +98,10 @@ impl<S: Source> Engine<S> {
         uncounted: bool,
     ) -> bool {
         // A new index with an equal value is still news for those who wait for the index.
-        // So is that it will not change any more.
+        // So is that it will not change any more. What is not kept says nothing of what is.
+        if !fresh.kept {
+            return false;
+        }
         if fresh.index != before.source_index() || fresh.terminal != before.standing().is_terminal()
         {
             return false;
@@ -238,8 +241,18 @@ impl<S: Source> Engine<S> {
             return Arrival { entry: self.entry(fresh, weight, None, None, at), at };
         }
         let previous = self.previous(key, Some(slot));
+        let kept = fresh.kept;
         let entry = self.entry(fresh, weight, previous.as_ref(), Some(slot), at);
         aftermath.hold(previous);
+        if !kept {
+            // Those who are subscribed have it, and those who wait; the store has neither it nor the one before.
+            if let Some((key, old)) = self.store.remove(key) {
+                aftermath.removed(key, old, Removal::Replaced);
+            }
+            slot.topic.note_index(entry.index());
+            aftermath.posted(slot.topic.post_value(&entry));
+            return Arrival { entry, at };
+        }
         self.publish(key, Some(slot), &entry, aftermath);
         Arrival { entry, at }
     }

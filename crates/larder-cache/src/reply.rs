@@ -49,6 +49,12 @@ impl<V> Reply<V> {
         Duration::from_millis(self.entry.freshness().age_ms(self.at))
     }
 
+    /// For how long after this reply was made the value stays fresh; zero if it is not, and beyond all
+    /// bounds for one that has no end.
+    pub fn fresh_for(&self) -> Duration {
+        self.entry.fresh_until().since(self.at)
+    }
+
     /// The owner's change counter for this value; 0 if the source does not count. It never goes
     /// backwards: when the owner's does, as after a restored backup, the cache goes on counting from
     /// where it was.

@@ -281,12 +281,13 @@ pub struct Fresh<V> {
     pub(crate) ttl: Option<Duration>,
     pub(crate) age: Duration,
     pub(crate) terminal: bool,
+    pub(crate) kept: bool,
 }
 
 impl<V> Fresh<V> {
     /// `value`, of age zero, with index 0, kept for the cache's ttl.
     pub fn new(value: V) -> Self {
-        Self { value, index: 0, ttl: None, age: Duration::ZERO, terminal: false }
+        Self { value, index: 0, ttl: None, age: Duration::ZERO, terminal: false, kept: true }
     }
 
     /// Sets the owner's change counter for this value.
@@ -313,13 +314,22 @@ impl<V> Fresh<V> {
 
     /// The same about what `change` makes of the value.
     pub fn map<W>(self, change: impl FnOnce(V) -> W) -> Fresh<W> {
-        let Self { value, index, ttl, age, terminal } = self;
-        Fresh { value: change(value), index, ttl, age, terminal }
+        let Self { value, index, ttl, age, terminal, kept } = self;
+        Fresh { value: change(value), index, ttl, age, terminal, kept }
     }
 
     /// To what the [`ttl`](Self::ttl) was shortened, if it was.
     pub fn shortened_to(&self) -> Option<Duration> {
         self.ttl
+    }
+
+    /// Says that a value that is fetched is for those who wait for it, and is not worth its place: the key has
+    /// no value after that, and the next request asks again. Of a value that is put from outside it has no
+    /// effect.
+    #[must_use]
+    pub fn unkept(mut self) -> Self {
+        self.kept = false;
+        self
     }
 
     /// Says that the value will not change any more: a cache that refreshes

@@ -16,6 +16,7 @@ async fn a_fresh_value_is_served_from_memory_with_its_age() {
     hands.advance(secs(9));
     let reply = cache.get(&1).await.unwrap();
     assert_eq!((*reply, reply.age(), source.fetches()), (7, secs(9), 1));
+    assert_eq!(reply.fresh_for(), secs(1));
     assert!(matches!(reply.origin(), Origin::Hit));
     let stats = cache.stats();
     assert_eq!((stats.hits, stats.misses, stats.fetched, stats.entries), (1, 1, 1, 1));
@@ -42,6 +43,29 @@ async fn a_source_shortens_the_ttl_and_never_lengthens_it() {
     hands.advance(secs(10));
     cache.get(&1).await.unwrap();
     assert_eq!(source.fetches(), 3);
+}
+
+#[tokio::test]
+async fn what_is_not_worth_its_place_is_for_those_who_wait_and_takes_the_place_of_nothing() {
+    let unkept = |value| Step::Fresh(Fresh::new(value).unkept());
+    let (cache, source, hands) = cache([Step::Value(7), Step::Gate, unkept(8), unkept(9)]);
+    cache.get(&1).await.unwrap();
+    hands.advance(secs(10));
+    let waiting = [cache.clone(), cache.clone()]
+        .map(|cache| tokio::spawn(async move { *cache.get(&1).await.unwrap() }));
+    while cache.stats().waiters < 2 {
+        tokio::task::yield_now().await;
+    }
+    source.open();
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap(), 8, "one fetch for both");
+    }
+    assert!(cache.peek(&1).is_none());
+    assert_eq!((cache.stats().entries, source.fetches()), (0, 2));
+    assert_eq!((*cache.get(&1).await.unwrap(), source.fetches()), (9, 3));
+    assert_eq!(source.last_attempt().0, None, "there is no previous value");
+    let _ = cache.put(&1, Fresh::new(5).unkept());
+    assert_eq!(**cache.peek(&1).as_ref().unwrap(), 5);
 }
 
 #[tokio::test]

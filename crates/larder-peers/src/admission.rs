@@ -32,7 +32,7 @@ pub(crate) fn admits(
 }
 
 /// Takes as long for a token that is nearly right as for one that is not at all.
-fn is_same(token: &[u8], shown: &[u8]) -> bool {
+pub(crate) fn is_same(token: &[u8], shown: &[u8]) -> bool {
     let differing = token.iter().zip(shown).fold(0, |bits, (one, other)| bits | (one ^ other));
     !token.is_empty() && token.len() == shown.len() && differing == 0
 }

@@ -4,6 +4,7 @@
 //! tidied: a path goes out as it was made.
 
 mod circuit;
+mod hedging;
 mod transport;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,8 +23,10 @@ use tokio::sync::Semaphore;
 use crate::members::Address;
 use crate::tasks::Tasks;
 use crate::wire::answer::GroupMark;
-use crate::wire::{GROUP_HEADER, TOKEN_HEADER, TOMBSTONE_HEADER};
+use crate::wire::{ASKS_HEADER, GROUP_HEADER, RENEW_HEADER, TOKEN_HEADER, TOMBSTONE_HEADER};
 use circuit::Circuit;
+pub use hedging::Hedge;
+use hedging::Hedging;
 pub use transport::{Duplex, Tcp, Transport};
 
 /// How much of an error's text is read; as Go's client.
@@ -54,6 +57,7 @@ pub(crate) struct Client {
     /// Open and unused; the one that was used last is used next.
     idle: Mutex<Vec<Line>>,
     circuit: Mutex<Circuit>,
+    hedging: Mutex<Hedging>,
     /// One for each connection.
     tasks: Tasks,
 }
@@ -69,6 +73,15 @@ pub(crate) struct Question {
     pub(crate) body: Bytes,
     /// Seconds for the header of that name.
     pub(crate) tombstone: Option<u64>,
+    /// Asks for a newer value than the copy that is here.
+    pub(crate) renews: bool,
+}
+
+impl Question {
+    /// One without headers of its own.
+    pub(crate) fn new(method: Method, path: String, body: Bytes) -> Self {
+        Self { method, path, body, tombstone: None, renews: false }
+    }
 }
 
 /// What a peer answered.
@@ -76,6 +89,8 @@ pub(crate) struct Question {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) group: Option<GroupMark>,
+    /// Whom the peer asks for the key, after a removal.
+    pub(crate) asks: Option<u64>,
     pub(crate) body: Bytes,
 }
 
@@ -122,6 +137,7 @@ impl Client {
             permits,
             idle: Mutex::default(),
             circuit: Mutex::default(),
+            hedging: Mutex::default(),
             tasks: Tasks::default(),
         })
     }
@@ -133,6 +149,11 @@ impl Client {
     /// Whether it is left alone for now.
     pub(crate) fn is_resting(&self) -> bool {
         lock(&self.circuit).is_open()
+    }
+
+    /// How slow it is, and how often it may be asked twice.
+    pub(crate) fn hedging(&self) -> MutexGuard<'_, Hedging> {
+        lock(&self.hedging)
     }
 
     /// Ends every connection, and every call with them.
@@ -203,6 +224,7 @@ impl Client {
             b"unknown" => GroupMark::Unknown,
             _ => GroupMark::Known,
         });
+        let asks = head.headers.get(ASKS_HEADER).and_then(|asks| asks.to_str().ok()?.parse().ok());
         let status = head.status.as_u16();
         let limit = if status == 200 { self.limits.body } else { ERROR_BYTES };
         let (body, is_whole) = read(body, limit).await?;
@@ -212,7 +234,7 @@ impl Client {
         if is_whole && !line.is_closed() {
             lock(&self.idle).push(line);
         }
-        Ok(Answer { status, group, body })
+        Ok(Answer { status, group, asks, body })
     }
 
     fn request(&self, question: &Question, target: &Uri) -> Request<Full<Bytes>> {
@@ -226,6 +248,9 @@ impl Client {
         }
         if let Some(seconds) = question.tombstone {
             headers.insert(TOMBSTONE_HEADER, HeaderValue::from(seconds));
+        }
+        if question.renews {
+            headers.insert(RENEW_HEADER, HeaderValue::from_static("1"));
         }
         request
     }

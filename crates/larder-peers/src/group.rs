@@ -1,10 +1,15 @@
 //! A group: values of one kind under one name, which the processes of a ring load once and share.
 
 mod error;
+mod heat;
+mod hedge;
 mod held;
 mod many;
 mod options;
+mod rates;
 pub(crate) mod removal;
+mod renew;
+mod renewals;
 mod served;
 mod sources;
 mod stats;
@@ -13,6 +18,7 @@ mod write;
 mod writes;
 
 use std::fmt;
+use std::hash::RandomState;
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -24,8 +30,12 @@ use crate::codec::{Codec, GroupKey};
 use crate::pool::Shared;
 use crate::wire::expiry::Expiry;
 pub use error::{Error, GroupError, Missed, TellError, WriteError};
+use error::{Told, told};
+use heat::Heat;
+pub use heat::HotPolicy;
 use held::Held;
 pub use options::{GroupOptions, HotCopy};
+use renewals::Renewals;
 pub(crate) use served::{Refused, Served};
 use sources::{Local, Remote};
 use stats::Tally;
@@ -51,10 +61,17 @@ pub(crate) struct Core<S: Source<Key: GroupKey, Value: Codec>> {
     hot: Cache<Remote<S::Key, S::Value>>,
     pool: Arc<Shared>,
     tally: Arc<Tally>,
+    heat: Arc<Heat>,
     /// The keys that are being set from here.
     writes: Mutex<Writes<S::Key>>,
     /// The keys that were removed while their owner was away.
     tombstones: Mutex<Tombstones<S::Key>>,
+    /// The keys that are being renewed before they expire.
+    renewals: Mutex<Renewals<S::Key>>,
+    /// Jitter needs no better randomness than a seeded hash.
+    dice: RandomState,
+    /// For tasks that go on after their caller.
+    myself: Weak<Self>,
 }
 
 /// A value that was asked for. Dereferences to it; cheap to clone. It lives as long as this, whatever becomes
@@ -74,12 +91,16 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Group<S> {
         options: GroupOptions,
         pool: Arc<Shared>,
     ) -> Result<Self, GroupError> {
+        options.validate()?;
         let tally = Arc::new(Tally::default());
         let budget = Budget::new(options.max_bytes.max(1));
         let local = Local::new(source, options.ttl, pool.clock.clone(), Arc::clone(&tally));
         let remembers_absence = !options.absent_ttl.is_zero();
         let (name_there, pool_there) = (name.clone(), Arc::clone(&pool));
-        let remote = Remote::new(name_there, pool_there, Arc::clone(&tally), remembers_absence);
+        let heat = Arc::new(Heat::new(options.hot, pool.clock.now()));
+        let (tally_there, heat_there) = (Arc::clone(&tally), Arc::clone(&heat));
+        let remote =
+            Remote::new(name_there, pool_there, tally_there, heat_there, remembers_absence);
         // Of nine parts, so that hot is at most an eighth of main when there is no room for both.
         let main = options.cache(&pool.clock, budget.share(8.0 / 9.0));
         let hot = options.cache(&pool.clock, budget.share(1.0 / 9.0));
@@ -87,15 +108,20 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Group<S> {
         let calls = pool.options.peer_timeout.saturating_mul(2);
         let patience = calls.saturating_add(Duration::from_secs(1));
         let hot = Options { fetch_timeout: patience, backoff: options::NO_BACKOFF, ..hot };
-        Ok(Self(Arc::new(Core {
-            main: Cache::new(local, main)?,
-            hot: Cache::new(remote, hot)?,
+        let (main, hot) = (Cache::new(local, main)?, Cache::new(remote, hot)?);
+        Ok(Self(Arc::new_cyclic(|myself| Core {
+            main,
+            hot,
             name,
             options,
             pool,
             tally,
+            heat,
             writes: Mutex::default(),
             tombstones: Mutex::default(),
+            renewals: Mutex::default(),
+            dice: RandomState::new(),
+            myself: Weak::clone(myself),
         })))
     }
 
@@ -104,7 +130,7 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Group<S> {
     ///
     /// A caller that gives up cancels nobody: drop the future at will.
     pub async fn get(&self, key: &S::Key) -> Result<Got<S::Value>, Error<S::Error>> {
-        match self.peek(key) {
+        match self.0.read(key) {
             Some(got) => Ok(got),
             None => Box::pin(self.0.miss(key)).await,
         }
@@ -125,13 +151,14 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Group<S> {
     ///
     /// In a [native](crate::Mode::Native) ring each owner is asked once for all of its keys, up to a thousand
     /// in a request; a key that its owner cannot answer in time is asked for alone. Such a request joins no
-    /// load of this process, and is joined by none; the owner still loads each key once. In other rings, whose
+    /// load of this process, and is joined by none; the owner still loads each key once. A value that was in
+    /// memory is handed out when the last one has come, and may have expired by then. In other rings, whose
     /// peers do not know it, keys are asked for one by one, 256 at a time.
     pub async fn get_many(&self, keys: &[S::Key]) -> Vec<Result<Got<S::Value>, Error<S::Error>>> {
         Box::pin(self.0.many(keys)).await
     }
 
-    /// `key`'s value if it is in this process's memory.
+    /// `key`'s value if it is in this process's memory. Asks nobody, and renews nothing.
     #[inline]
     pub fn peek(&self, key: &S::Key) -> Option<Got<S::Value>> {
         self.0.peek(key)
@@ -153,13 +180,14 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Group<S> {
         self.0.detached(async move { core.set(key, value, expiry, copy).await }).await
     }
 
-    /// Has every process forget `key`'s value: first its owner, then all others. A load that is under way
+    /// Has every process forget `key`'s value: first its owner, then all others, twice if they disagree about
+    /// who that is. A load that is under way
     /// cannot undo it.
     ///
     /// The error names all who could not be told. They are told again in the background, for
-    /// [some time](crate::PoolOptions::retry_for); and if the owner is among them, the key is loaded past it
-    /// [meanwhile](crate::PoolOptions::tombstone), here and by every Larder that could be told. It goes on
-    /// if the caller gives up.
+    /// [some time](crate::PoolOptions::retry_for); and if the owner is among them, or the second one where it is
+    /// asked, the key is loaded past them [meanwhile](crate::PoolOptions::tombstone), here and by every Larder
+    /// that could be told. It goes on if the caller gives up.
     pub async fn remove(&self, key: &S::Key) -> Result<(), WriteError> {
         self.0.may_write(key, false)?;
         let (core, key) = (Arc::clone(&self.0), key.clone());
@@ -212,10 +240,17 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
     async fn miss(&self, key: &S::Key) -> Result<Got<S::Value>, Error<S::Error>> {
         self.tally.misses.fetch_add(1, Ordering::Relaxed);
         let is_remote = self.pool.members().remote_owner(key.as_bytes()).is_some();
+        let mut stale = None;
         if is_remote && !self.is_buried(key) {
             self.tally.hot_asked.fetch_add(1, Ordering::Relaxed);
+            self.heat.note_own(key.as_bytes(), self.pool.clock.now());
             match self.hot.get(key).await {
-                Ok(reply) => return Ok(Got(From::Cache(reply))),
+                Ok(reply) => match told(&reply) {
+                    Told::Fresh => return Ok(Got(From::Cache(reply))),
+                    Told::Said(missing @ Error::NotFound { .. }) => return Err(missing),
+                    Told::Said(_) => return Ok(self.stale(reply)),
+                    Told::Nothing => stale = Some(reply),
+                },
                 Err(error) => {
                     if let Some(error) = Error::of_owner(&error) {
                         return Err(error);
@@ -223,7 +258,22 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
                 }
             }
         }
-        self.load(key).await
+        match (self.load(key).await, stale) {
+            (Ok(got), _) => {
+                if got.error().is_some() {
+                    self.tally.stale.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(got)
+            }
+            (Err(Error::Load(_)), Some(stale)) => Ok(self.stale(stale)),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// A copy that has expired, because nobody has anything better.
+    fn stale(&self, reply: Reply<Held<S::Value>>) -> Got<S::Value> {
+        self.tally.stale.fetch_add(1, Ordering::Relaxed);
+        Got(From::Cache(reply))
     }
 
     /// Loads by the source, whoever the owner is.
@@ -266,9 +316,19 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
 }
 
 impl<V> Got<V> {
+    /// Why the value is older than it should be; none for one that holds. It is handed out all the same,
+    /// because there is no better one: see [`GroupOptions::stale_if_error`]. It has [expired](Self::expiry),
+    /// and its [age](Self::age) is what it says.
+    pub fn error(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+        match &self.0 {
+            From::Cache(reply) => reply.error(),
+            From::Request(_) => None,
+        }
+    }
+
     /// Until when the value holds.
     pub fn expiry(&self) -> Expiry {
-        self.held().expiry
+        self.held().expiry()
     }
 
     /// For how long this process has had it.

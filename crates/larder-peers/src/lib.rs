@@ -57,8 +57,15 @@
 //! A node that is lost costs each of the others a load of each of its keys, as with Go's; with
 //! [`PoolOptions::second_owner`] one load for all of them: 50 of 150, for 50 keys and three nodes left.
 //!
-//! What a peer asks is answered from 1 and 3 alone. The table of what makes an owner useless is that of
-//! mailgun's groupcache, in [`wire::answer`].
+//! Of which values a copy is kept is a [`HotPolicy`]: of all, unless it says otherwise. By rate, far fewer
+//! copies answer nearly as many gets (`docs/decisions/0039-copies-by-rate.md`).
+//!
+//! With [`PoolOptions::hedge`], an owner that is slow is asked a second time, over another connection, and the
+//! first answer counts: for five of a hundred gets at most
+//! (`docs/decisions/0040-five-of-a-hundred-gets-are-hedged.md`).
+//!
+//! What a peer asks is answered from the main cache and by 3 alone, never with a copy. The table of what makes
+//! an owner useless is that of mailgun's groupcache, in [`wire::answer`].
 //!
 //! # Where this differs from the Go families, on purpose
 //!
@@ -83,8 +90,28 @@
 //! not carry it: a copy there may be as old as two of the group's [ttls](GroupOptions::ttl). Without a ttl, a
 //! copy lives until it is set, removed or evicted.
 //!
-//! A removal has reached every node when [`Group::remove`] returns `Ok`. Otherwise those that it names may
-//! hand out what they have, until they have heard.
+//! With [`GroupOptions::renew_ahead`], what is read shortly before its expiry is renewed in the background: by
+//! the owner first, and then, by one request each, where there are copies. It makes values younger, never
+//! older: what cannot be renewed lives until its expiry. So a key that is read all the time costs its callers one
+//! wait and not one for each ttl, here and elsewhere (`docs/decisions/0038-values-are-renewed-before-they-expire.md`).
+//!
+//! With [`GroupOptions::stale_if_error`], and no better value to be had, a process hands out what has expired
+//! for so long at most, and says [why](Got::error) and [how old](Got::age) it is. That is the one exception, and
+//! does not travel: a peer is told the error. What was removed is gone.
+//!
+//! A removal has reached every node of this one's list when [`Group::remove`] returns `Ok`, whomever they ask
+//! for the key. Otherwise those that it names may hand out what they have, until they have heard; and then
+//! those have heard, too, who took copies of it. It is this process that tells them again: if it ends before,
+//! nobody does. A node that changes its list of peers just then, or comes back from outside the ring with what
+//! it had, may have missed it: see `docs/decisions/0031-removals-where-nodes-ask-different-ones.md`.
+//!
+//! A set that failed may be done later, when the network delivers it at last.
+//!
+//! # Who is in the ring
+//!
+//! [`Pool::set_peers`] takes a list; [`Pool::follow`] keeps the ring as a [file](membership::PeersFile), a
+//! [name in DNS](membership::Dns) or a [source of one's own](membership::Discovery) says. Nodes that disagree
+//! for a while load a key once each, and nothing worse.
 //!
 //! # Who may ask
 //!
@@ -93,7 +120,7 @@
 //!
 //! # Bounds
 //!
-//! Memory: [`GroupOptions::max_bytes`] for each group. Loads and waiters: [`GroupOptions::limits`].
+//! Memory: [`GroupOptions::max_bytes`] for each group, and 256 KiB where copies are kept by rate. Loads and waiters: [`GroupOptions::limits`].
 //! Connections to a peer, values from one, time for one, removals to be told again: [`PoolOptions`].
 //! Members of a ring: 1,000. Keys whose escaped path exceeds 65,000 bytes cannot be asked for over HTTP: each
 //! node loads them by itself.
@@ -103,6 +130,7 @@ mod client;
 mod codec;
 mod group;
 mod members;
+pub mod membership;
 mod pool;
 pub mod ring;
 mod server;
@@ -110,11 +138,11 @@ mod tasks;
 pub mod wire;
 
 pub use admission::Admission;
-pub use client::{CallError, Duplex, Tcp, Transport};
+pub use client::{CallError, Duplex, Hedge, Tcp, Transport};
 pub use codec::{Codec, GroupKey, Proto, Undecodable};
 pub use group::{
-    CacheStats, Error, Got, Group, GroupError, GroupOptions, GroupStats, HotCopy, Latency, Missed,
-    TellError, WriteError,
+    CacheStats, Error, Got, Group, GroupError, GroupOptions, GroupStats, HotCopy, HotPolicy,
+    Latency, Missed, TellError, WriteError,
 };
 pub use members::{Address, MembersError, Peer};
 pub use pool::{Pool, PoolError, PoolOptions, RetryStats, Token};

@@ -30,6 +30,15 @@ impl Peer {
         self
     }
 
+    /// Reads `IDENTITY`, or `IDENTITY=ADDRESS` for one that is reached somewhere else: how a peer is written
+    /// in a file or a setting. Whether it makes sense is told by [`Pool::set_peers`](crate::Pool::set_peers).
+    pub fn parse(text: &str) -> Self {
+        match text.split_once('=') {
+            Some((identity, address)) => Self::new(identity.trim()).at(address.trim()),
+            None => Self::new(text.trim()),
+        }
+    }
+
     /// What it is called in the ring.
     pub fn identity(&self) -> &str {
         &self.identity

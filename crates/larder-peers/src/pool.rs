@@ -9,21 +9,24 @@ mod retries;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use http::HeaderValue;
 use larder_cache::{Clock, Source, Ticker};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
 
 use crate::client::{self, Client};
 use crate::codec::{Codec, GroupKey};
 use crate::group::{Group, GroupError, GroupOptions, Served};
 use crate::members::{self, MembersError, Peer};
-use crate::ring::Ring;
+use crate::membership::Membership;
+use crate::ring::{Hash, Mode, Ring};
 use crate::tasks::Tasks;
 pub use options::{PoolError, PoolOptions, Token};
 pub(crate) use retrier::Retrier;
+pub(crate) use retries::Missing;
 pub use retries::RetryStats;
 
 /// How often the names of peers are looked up, to know by their addresses who may ask here.
@@ -48,6 +51,9 @@ pub(crate) struct Shared {
     /// Told when there are other peers to look up.
     renamed: Arc<Notify>,
     pub(crate) retrier: Arc<Retrier>,
+    pub(crate) membership: watch::Sender<Membership>,
+    /// What keeps the ring as its source says.
+    following: Mutex<Option<AbortHandle>>,
     /// What must not end with the caller who asked for it, and what runs in the background.
     pub(crate) tasks: Tasks,
 }
@@ -80,6 +86,31 @@ impl Members {
         member.client.as_ref().map(|client| (member.identity.as_str(), client))
     }
 
+    /// Those whom everybody in this ring asks for `key`, in that order, this process among them.
+    fn asked(&self, key: &[u8], with_second: bool) -> impl Iterator<Item = &Member> {
+        let second = || self.ring.second_owner(key).filter(|_| with_second);
+        let places = [self.ring.owner(key), second()];
+        places.into_iter().flatten().filter_map(|place| self.peers.get(place))
+    }
+
+    /// Those of them that are elsewhere.
+    pub(crate) fn keepers(&self, key: &[u8], with_second: bool) -> Vec<String> {
+        let elsewhere = |member: &&Member| member.client.is_some();
+        let keepers = self.asked(key, with_second).filter(elsewhere);
+        keepers.map(|member| member.identity.clone()).collect()
+    }
+
+    /// Whom everybody in this ring asks for `key`, as a number: another one where they are others, or in another
+    /// order.
+    pub(crate) fn asks(&self, key: &[u8], with_second: bool) -> u64 {
+        let mut names = String::new();
+        for member in self.asked(key, with_second) {
+            names.push_str(&member.identity);
+            names.push('\n');
+        }
+        Hash::FNV1A.of(names.as_bytes())
+    }
+
     /// All but this process.
     pub(crate) fn others(&self) -> impl Iterator<Item = (&str, &Arc<Client>)> {
         let other = |member: &'_ Member| member.client.is_some();
@@ -106,6 +137,8 @@ impl Pool {
             groups: RwLock::default(),
             callers: RwLock::default(),
             renamed: Arc::default(),
+            membership: watch::Sender::default(),
+            following: Mutex::default(),
             tasks: Tasks::default(),
             retrier,
             clock,
@@ -197,6 +230,11 @@ impl Pool {
         &self.0.identity
     }
 
+    /// The family of programs in its ring.
+    pub fn mode(&self) -> Mode {
+        self.0.options.mode
+    }
+
     /// The peers that are left alone for now, because they failed several times in a row.
     pub fn resting(&self) -> Vec<String> {
         let members = self.0.members();
@@ -256,6 +294,10 @@ impl Shared {
 
     pub(crate) fn served(&self, name: &str) -> Option<Arc<dyn Served>> {
         read(&self.groups).get(name)?.upgrade()
+    }
+
+    pub(crate) fn following(&self) -> MutexGuard<'_, Option<AbortHandle>> {
+        self.following.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn callers(&self) -> Arc<HashSet<IpAddr>> {

@@ -22,11 +22,11 @@ use crate::ring::Mode;
 use crate::ring::mode::{Refusal, Verb};
 use crate::wire::answer::{GroupMark, unknown_group};
 use crate::wire::batch::{GET_MANY, Outcome, decode_keys, encode_outcomes};
-use crate::wire::message::{RemoveKeysRequest, decode_set, encode_value};
+use crate::wire::message::{RemoveKeysRequest, decode_set, encode_answer};
 use crate::wire::path::{PathError, Target, parse};
-use crate::wire::{TOKEN_HEADER, TOMBSTONE_HEADER};
+use crate::wire::{RENEW_HEADER, TOKEN_HEADER, TOMBSTONE_HEADER};
 pub use listen::Serving;
-use respond::{done, refusal, value};
+use respond::{done, forgotten, refusal, value};
 
 /// Where a request comes from: an extension of the request, without which only a token lets it in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +127,12 @@ impl Shared {
             group.note_request();
         }
         match verb {
-            Verb::Get => self.get(&*group, &key).await,
+            Verb::Get => {
+                if request.headers().contains_key(RENEW_HEADER) {
+                    group.renew(&key).await;
+                }
+                self.get(&*group, &key).await
+            }
             Verb::Set => {
                 let body = read(request.into_body(), self.options.max_value).await?;
                 let set = decode_set(&body)
@@ -136,8 +141,10 @@ impl Shared {
                 Ok(done())
             }
             Verb::Remove => {
+                // Whom it asks from before it forgets: a change of the ring between the two would go unnoticed.
+                let asks = self.members().asks(&key, self.options.second_owner);
                 group.forget(&key, tombstone(request.headers()));
-                Ok(done())
+                Ok(forgotten(asks))
             }
             Verb::Many if key == REMOVE_KEYS => {
                 let body = read(request.into_body(), KEYS_BYTES).await?;
@@ -203,18 +210,21 @@ impl Shared {
     ) -> Result<Response<Full<Bytes>>, Refusing> {
         let keys =
             decode_keys(body).map_err(|error| refuse(Refusal::BadRequest, error.to_string()))?;
-        let mut room = self.options.max_value;
-        let loads = keys.iter().map(|key| async {
+        let look = |key: &Bytes| {
             group.note_request();
-            match group.peek(key) {
-                Some(held) => Ok(held),
-                None => group.get(key).await,
-            }
-        });
-        let outcomes = join_all(loads).await.into_iter().map(|got| match got {
+            (group.note_get(key), group.peek(key).map(Ok))
+        };
+        let mut found: Vec<_> = keys.iter().map(look).collect();
+        let missing = found.iter_mut().zip(&keys).filter(|((_, held), _)| held.is_none());
+        // Only what must be loaded is worth a future each.
+        let loads = missing.map(|((_, held), key)| async { *held = Some(group.get(key).await) });
+        join_all(loads).await;
+        let mut room = self.options.max_value;
+        let held = found.into_iter().filter_map(|(qps, held)| Some((qps, held?)));
+        let outcomes = held.map(|(qps, got)| match got {
             Ok((bytes, expiry)) if bytes.len() <= room => {
                 room -= bytes.len();
-                Outcome::of_value(bytes, expiry)
+                Outcome::of_value(bytes, expiry, qps)
             }
             Ok(_) => Outcome::of_error(413, String::new()),
             Err(why) => Outcome::of_error(self.options.mode.status(why.refusal), why.text),
@@ -228,7 +238,7 @@ impl Shared {
             None => group.get(key).await?,
         };
         let carried = self.options.mode.carries_expiry().then_some(expiry);
-        Ok(value(encode_value(bytes, carried)))
+        Ok(value(encode_answer(bytes, carried, group.note_get(key))))
     }
 }
 

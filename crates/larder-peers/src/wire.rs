@@ -28,5 +28,13 @@ pub const TOKEN_HEADER: &str = "larder-token";
 /// not be reached. Go's peers ignore it.
 pub const TOMBSTONE_HEADER: &str = "larder-tombstone";
 
+/// A get's header: who asks has a copy that expires soon, and can wait for the value that comes after it.
+/// Go's peers ignore it, and answer with what they have.
+pub const RENEW_HEADER: &str = "larder-renew";
+
+/// The header of an answer to a removal: whom its sender would ask for the key, as a number that is the same for
+/// the same answer. Go's peers do not send it.
+pub const ASKS_HEADER: &str = "larder-asks";
+
 #[cfg(test)]
 mod tests;

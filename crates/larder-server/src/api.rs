@@ -8,6 +8,7 @@
 //! | `POST services/{service}/instances/{id}/renew` | renews its lease |
 //! | `DELETE services/{service}/instances/{id}` | deregisters it |
 //! | `PUT services/{service}/instances/{id}/checks/{check}` | reports how one of its checks is |
+//! | `GET groups` | shows the ring of peer groups, and what each has done |
 //! | `GET watch?service={service}` | streams the present state and every change, as server-sent events |
 //! | `GET watch?query={id}={read}` | the same of reads of Consul's API, many of them over one connection |
 //!

@@ -2,10 +2,11 @@
 //!
 //! A setting is named by a dotted key, such as `limits.body_bytes`. It is taken from the command line,
 //! else from the environment (`LARDER_LIMITS_BODY_BYTES`), else from the file (`body_bytes` under
-//! `[limits]`), else from its default. Everything that is wrong is reported at once. All keys are
-//! described in `docs/configuration.md`.
+//! `[limits]`), else from its default. The tables `[[group]]` are in the file only. Everything that is wrong
+//! is reported at once. All keys are described in `docs/configuration.md`.
 
 mod consul;
+pub(crate) mod groups;
 mod keys;
 mod layers;
 mod peers;
@@ -22,6 +23,7 @@ use larder_registry::lease::LeaseTime;
 use crate::checks::allow::Allow;
 
 pub use consul::Consul;
+pub use groups::{Group, Groups, Membership, Origin, Template};
 pub use keys::KEYS;
 pub use layers::{Layers, Mistake, Mistakes};
 pub use peers::Peers;
@@ -52,6 +54,8 @@ pub struct Config {
     pub rate_limit: RateLimit,
     /// `[consul]`
     pub consul: Consul,
+    /// `[groups]` and `[[group]]`
+    pub groups: Groups,
     /// `[checks]`
     pub checks: Checks,
     /// `[log]`
@@ -176,6 +180,7 @@ impl Default for Config {
             peers: Peers::default(),
             rate_limit: RateLimit::default(),
             consul: Consul::default(),
+            groups: Groups::default(),
             checks: Checks { allow: Allow::default(), workers: 256, limit: 10_000 },
             log: Log { filter: "info".to_owned(), json: false },
         }

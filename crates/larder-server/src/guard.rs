@@ -13,6 +13,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::api::Refusal;
 use crate::config::Limits;
+use crate::groups;
 
 /// Puts the limits around every route of `router`, its fallback included.
 pub(crate) fn around(router: Router, limits: &Limits) -> Router {
@@ -24,9 +25,10 @@ pub(crate) fn around(router: Router, limits: &Limits) -> Router {
 }
 
 /// Only until the answer begins: a watch may go on for ever. Consul's API keeps its own time: there, whoever
-/// asks says how long to wait.
+/// asks says how long to wait; and so do groups.
 async fn in_time(allowed: Duration, request: Request, next: Next) -> Response {
-    if is_consuls(request.uri().path()) {
+    let path = request.uri().path();
+    if is_consuls(path) || groups::keeps_own_time(request.method(), path) {
         return next.run(request).await;
     }
     if let Ok(response) = tokio::time::timeout(allowed, next.run(request)).await {

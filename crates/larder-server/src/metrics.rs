@@ -1,6 +1,7 @@
 //! What is measured, for Prometheus. Labels have few values: nothing that users choose is one.
 
 mod consul;
+pub(crate) mod groups;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::checks::Checks;
+use crate::groups as peer_groups;
 use crate::listen::Connections;
 
 /// Requests that were answered.
@@ -57,7 +59,7 @@ fn surface(path: &str) -> &'static str {
         "/healthz" | "/metrics" => "admin",
         path if path.starts_with("/larder/") => "larder",
         path if is_consuls(path) => "consul",
-        _ => "eureka",
+        path => peer_groups::surface(path).unwrap_or("eureka"),
     }
 }
 

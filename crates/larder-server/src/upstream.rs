@@ -21,7 +21,7 @@ use larder_registry::{Backend, Guarded, Memory, Mirror, Registry, guard, memory}
 
 use crate::api::{self, Refusal};
 use crate::config::{self, Address, Config, Guard, Upstream};
-use crate::consul;
+use crate::{consul, groups};
 
 /// Why the registry behind cannot be used. Not retried: correct `upstream.url`.
 #[derive(Debug, thiserror::Error)]
@@ -236,5 +236,6 @@ fn is_of_registry(uri: &Uri, consul_answers: bool) -> bool {
         path == "/larder/v1/watch" && query.split('&').any(|pair| pair.starts_with("query="))
     };
     let is_of_agent = consul_answers && (is_consuls(path) || follows_reads());
-    !is_of_agent && !matches!(path, "/healthz" | "/metrics")
+    let is_of_group = groups::surface(path).is_some();
+    !is_of_agent && !is_of_group && !matches!(path, "/healthz" | "/metrics")
 }

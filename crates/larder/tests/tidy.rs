@@ -138,6 +138,12 @@ const PURE: &[&str] = &[
     "larder-peers/src/wire/",
     "larder-server/src/checks/allow.rs",
     "larder-server/src/checks/follow.rs",
+    "larder-server/src/groups/cache/conditions.rs",
+    "larder-server/src/groups/cache/etag.rs",
+    "larder-server/src/groups/cache/range.rs",
+    "larder-server/src/groups/origin/freshness.rs",
+    "larder-server/src/groups/origin/redirect.rs",
+    "larder-server/src/groups/origin/template.rs",
 ];
 
 #[test]
@@ -215,6 +221,7 @@ const MAY_KNOW: [(&str, &[&str]); 10] = [
             "larder-consul",
             "larder-etcd",
             "larder-mdns",
+            "larder-peers",
         ],
     ),
     ("larder", &["larder-server"]),

@@ -6,13 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use larder_bench::golang::GoProgram;
 use larder_bench::instances::Elsewhere;
 use larder_bench::table::aim;
 use larder_registry::catalog::Service;
 use larder_registry::{RegistryCache, registry_cache};
 use tokio::sync::Barrier;
-
-use crate::go_micro::GoMicro;
 
 const CALLERS: usize = 100;
 const CACHES: usize = 20;
@@ -50,7 +49,7 @@ async fn crowd() -> (u64, usize) {
 }
 
 /// Prints the figures; gives lines about the aims.
-pub fn report(go_micro: &GoMicro) -> Vec<String> {
+pub fn report(go_micro: &GoProgram) -> Vec<String> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime can be made");

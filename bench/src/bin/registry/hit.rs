@@ -10,13 +10,12 @@ use std::hint::black_box;
 use std::sync::{Arc, RwLock};
 
 use arc_swap::ArcSwap;
+use larder_bench::golang::GoProgram;
 use larder_bench::measure::{Contender, cpu_ns_per, interleave};
 use larder_bench::now;
 use larder_bench::table::{Table, aim};
 use larder_registry::model::{Instance, Name};
 use larder_registry::{Backend, Mirror, RegistryCache, View, registry_cache};
-
-use crate::go_micro::GoMicro;
 
 const SIZES: [usize; 3] = [1, 50, 1_000];
 const ROUNDS: usize = 15;
@@ -79,7 +78,7 @@ fn medians(count: usize) -> Vec<(&'static str, f64)> {
 }
 
 /// Prints the table; gives lines about the aims.
-pub fn report(go_micro: &GoMicro) -> Vec<String> {
+pub fn report(go_micro: &GoProgram) -> Vec<String> {
     let mut columns: Vec<Vec<(&str, f64)>> = Vec::new();
     for size in SIZES {
         let mut column = medians(size);

@@ -8,7 +8,6 @@
 //! `registry [hit|cold|relist|visible|memory|pick]...`: everything, unless told otherwise.
 
 mod cold;
-mod go_micro;
 mod hit;
 mod memory;
 mod pick;
@@ -18,15 +17,14 @@ mod visible;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use larder_bench::golang::GoProgram;
 use larder_bench::instances::{instance, service_name};
 use larder_bench::{child, now};
 use larder_cache::Clock;
 use larder_registry::{Backend, Memory, memory as in_memory};
 
-use crate::go_micro::GoMicro;
-
 /// Prints a table; gives lines about the aims.
-type Report = fn(&GoMicro) -> Vec<String>;
+type Report = fn(&GoProgram) -> Vec<String>;
 
 const PARTS: [(&str, Report); 6] = [
     ("hit", hit::report),
@@ -64,7 +62,7 @@ fn main() -> ExitCode {
         child::say(&visible::measure(subject));
         return ExitCode::SUCCESS;
     }
-    let go_micro = GoMicro::build();
+    let go_micro = GoProgram::build("go-micro");
     let mut aims = Vec::new();
     for (name, report) in PARTS {
         if chosen.is_empty() || chosen.iter().any(|chosen| chosen == name) {

@@ -1,12 +1,11 @@
 //! The table of what `registry_memory` finds, beside go-micro's.
 
 use larder_bench::child;
+use larder_bench::golang::GoProgram;
 use larder_bench::table::{Table, aim};
 
-use crate::go_micro::GoMicro;
-
 /// Prints the table; gives lines about the aims.
-pub fn report(go_micro: &GoMicro) -> Vec<String> {
+pub fn report(go_micro: &GoProgram) -> Vec<String> {
     println!("# Memory: 100,000 instances with five pairs of metadata; bytes an instance\n");
     let counting = std::env::current_exe().expect("this program has a path");
     let counting = counting.with_file_name("registry_memory");

@@ -7,13 +7,12 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
+use larder_bench::golang::GoProgram;
 use larder_bench::instances::{instance, service_name};
 use larder_bench::measure::{Contender, cpu_ns_per, interleave};
 use larder_bench::table::Table;
 use larder_registry::catalog::Service;
 use larder_registry::selector::{Filter, Options, Selector, Strategy};
-
-use crate::go_micro::GoMicro;
 
 const SIZES: [usize; 3] = [3, 50, 1_000];
 const ROUNDS: usize = 9;
@@ -51,7 +50,7 @@ fn medians(count: usize) -> Vec<f64> {
 }
 
 /// Prints the table; there is no aim.
-pub fn report(go_micro: &GoMicro) -> Vec<String> {
+pub fn report(go_micro: &GoProgram) -> Vec<String> {
     let runtime = crate::runtime();
     let _inside = runtime.enter();
     println!("# A pick of the selector, of 3, 50 and 1,000 instances: {ROUNDS} rounds, CPU time\n");

@@ -8,14 +8,13 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use larder_bench::golang::GoProgram;
 use larder_bench::instances::{instance, service_name};
 use larder_bench::measure::Samples;
 use larder_bench::table::{Table, aim};
 use larder_bench::{child, now};
 use larder_registry::model::{Instance, Key, Name};
 use larder_registry::{Backend, RegistryCache, registry_cache};
-
-use crate::go_micro::GoMicro;
 
 const RATE: u32 = 10_000;
 const SECONDS: u32 = 2;
@@ -104,7 +103,7 @@ fn medians(run: impl Fn() -> [f64; 4]) -> [f64; 4] {
 }
 
 /// Prints the table; gives lines about the aims.
-pub fn report(go_micro: &GoMicro) -> Vec<String> {
+pub fn report(go_micro: &GoProgram) -> Vec<String> {
     println!(
         "# A change until it shows, {RATE} a second for {SECONDS} s: medians of {RUNS} runs\n"
     );

@@ -1,6 +1,6 @@
 //! What can go wrong with a group, a get, a set or a removal.
 
-use larder_cache::{Crowd, OutOfRange};
+use larder_cache::{Crowd, OutOfRange, Reply};
 
 use crate::client::CallError;
 use crate::group::sources::RemoteError;
@@ -72,6 +72,24 @@ impl<E> Error<E> {
             _ => None,
         }
     }
+}
+
+/// What an owner elsewhere has said, when a copy is all that there is.
+#[derive(Debug)]
+pub(super) enum Told<E> {
+    /// Nothing against the copy: it holds.
+    Fresh,
+    /// This, which is final.
+    Said(Error<E>),
+    /// Nothing that is of use: the value is to be loaded here.
+    Nothing,
+}
+
+/// What the owner has said, as the reply of the copies' cache tells it.
+pub(super) fn told<V, E>(reply: &Reply<V>) -> Told<E> {
+    let Some(error) = reply.error() else { return Told::Fresh };
+    let error = error.downcast_ref::<larder_cache::Error<RemoteError>>();
+    error.and_then(Error::of_owner).map_or(Told::Nothing, Told::Said)
 }
 
 /// Why a set or a removal is not done, or not everywhere.

@@ -33,7 +33,7 @@ struct Errand<'a> {
 
 impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
     pub(super) async fn many(&self, keys: &[S::Key]) -> Vec<Outcome<S>> {
-        let mut outcomes: Vec<_> = keys.iter().map(|key| self.peek(key).map(Ok)).collect();
+        let mut outcomes: Vec<_> = keys.iter().map(|key| self.read(key).map(Ok)).collect();
         let members = self.pool.members();
         let (mut errands, mut alone) = (HashMap::new(), Vec::new());
         for place in (0..keys.len()).filter(|place| outcomes[*place].is_none()) {
@@ -104,7 +104,7 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         let mut path = path(&options.base_path, &self.name, b"", options.mode.escape());
         path.push_str(&String::from_utf8_lossy(GET_MANY));
         let body = encode_keys(keys).into();
-        let question = Question { method: Method::POST, path, body, tombstone: None };
+        let question = Question::new(Method::POST, path, body);
         self.tally.batches.fetch_add(1, Ordering::Relaxed);
         let began = clock.uptime();
         let answer = errand.client.call(question).await.ok()?;
@@ -115,21 +115,27 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
 
     fn outcome(&self, key: &S::Key, peer: &str, meaning: Meaning) -> Option<Outcome<S>> {
         match meaning {
-            Meaning::Value(bytes, expiry) => {
+            Meaning::Value(bytes, expiry, qps) => {
                 let value = S::Value::decode(bytes).ok()?;
-                let held = Held { value, expiry };
-                self.keep_copy(key, &held);
+                let held = Held::loaded(value, expiry);
+                self.tally.batched.fetch_add(1, Ordering::Relaxed);
+                let (peers, now) = (self.pool.members().others().count(), self.pool.clock.now());
+                self.heat.note_own(key.as_bytes(), now);
+                if self.heat.keeps(key.as_bytes(), qps, peers, now) {
+                    self.keep_copy(key, &held);
+                }
                 Some(Ok(Got::loose(held)))
             }
             Meaning::Missing(text) => Some(Err(Error::NotFound { text: Some(text) })),
+            // Asked for alone, it is answered by a copy that has expired, if there is one.
+            Meaning::Failed(_) if !self.options.stale_if_error.is_zero() => None,
             Meaning::Failed(text) => Some(Err(Error::Owner { peer: peer.to_owned(), text })),
             Meaning::Alone => None,
         }
     }
 
     fn keep_copy(&self, key: &S::Key, held: &Held<S::Value>) {
-        self.tally.batched.fetch_add(1, Ordering::Relaxed);
-        let left = held.expiry.left(self.pool.clock.wall());
+        let left = held.expiry().left(self.pool.clock.wall());
         // Under the lock, as after a set: a removal has disturbed this already, or waits to forget the copy.
         let writes = self.writes();
         if writes.may_keep_read(key) {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use larder_cache::{Backoff, Clock, Limits, Options, Share};
+use larder_cache::{Backoff, Clock, Limits, Options, OutOfRange, Share};
+
+use crate::group::HotPolicy;
 
 /// Nothing here waits after a failure unless it was told to: Go's groups ask again each time.
 pub(super) const NO_BACKOFF: Backoff =
@@ -30,6 +32,25 @@ pub struct GroupOptions {
     ///
     /// Defaults to: for ever. Range: any.
     pub ttl: Duration,
+    /// A value that is read when less than this is left of its life is renewed in the background, while it is
+    /// handed out: so nobody waits for it, and values that came together do not expire together. Never before
+    /// half of its life is over; within that, the owner's turn comes at a random moment of the first half, and
+    /// a copy's in the third quarter, when its owner has the next value. What was set is not renewed: it holds
+    /// until it expires. No value lives longer for it. The load should take less than a quarter of this.
+    ///
+    /// Defaults to: zero, that is, not at all, as Go's groups. Range: any; a tenth of the usual ttl, and the
+    /// same on every node, is a good choice.
+    pub renew_ahead: Duration,
+    /// Of which values that others own a copy is kept here.
+    ///
+    /// Defaults to: [`HotPolicy::Always`], as mailgun's.
+    pub hot: HotPolicy,
+    /// For how long after its expiry a value may still be handed out while there is no better one, because the
+    /// source fails or cannot be reached. Who gets it is [told why](crate::Got::error), and how old it is. Only
+    /// callers of this process get one: peers get the error, and hand out what they have themselves.
+    ///
+    /// Defaults to: zero, that is, not at all, as Go's groups. Range: any.
+    pub stale_if_error: Duration,
     /// For how long it is remembered that the source has no such key, and by everybody else that the owner
     /// said so: up to twice as long after the owner's source did. The source may say less, to the owner. A
     /// set or removal ends it everywhere.
@@ -54,6 +75,9 @@ impl Default for GroupOptions {
         Self {
             max_bytes: 64 << 20,
             ttl: Duration::MAX,
+            renew_ahead: Duration::ZERO,
+            hot: HotPolicy::Always,
+            stale_if_error: Duration::ZERO,
             absent_ttl: Duration::ZERO,
             load_timeout: Duration::from_secs(10),
             backoff: NO_BACKOFF,
@@ -63,6 +87,16 @@ impl Default for GroupOptions {
 }
 
 impl GroupOptions {
+    /// What the caches' own options do not say.
+    pub(super) fn validate(&self) -> Result<(), OutOfRange> {
+        match self.hot {
+            HotPolicy::ByRate { qps } if !(qps.is_finite() && qps > 0.0) => {
+                Err(OutOfRange { option: "hot.qps", range: "above 0, and finite" })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The options of one of the two caches.
     pub(super) fn cache(&self, clock: &Clock, share: Share) -> Options {
         let expected = (self.max_bytes / TYPICAL).clamp(1, 1 << 20);
@@ -70,7 +104,7 @@ impl GroupOptions {
             capacity: self.max_bytes.max(1),
             expected_entries: usize::try_from(expected).unwrap_or(1),
             ttl: self.ttl,
-            stale_if_error: Duration::ZERO,
+            stale_if_error: self.stale_if_error,
             absent_ttl: self.absent_ttl,
             fetch_timeout: self.load_timeout,
             backoff: self.backoff,

@@ -7,43 +7,91 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http::Method;
 
-use crate::client::{Client, Question};
+use crate::client::{Answer, Client, Question};
 use crate::group::TellError;
 use crate::pool::{Members, Shared};
 use crate::wire::answer::text;
 use crate::wire::path::path;
 
-/// Tells these members, all at once, to forget `key`; returns those who could not be told. `past_owner` says
-/// that the owner is one of those, so that the others load past it for a while.
-pub(crate) async fn tell(
-    pool: &Shared,
-    members: &Members,
-    group: &str,
-    key: &[u8],
-    to: &BTreeSet<String>,
-    past_owner: bool,
-) -> BTreeMap<String, TellError> {
-    let options = &pool.options;
-    let question = Question {
-        method: Method::DELETE,
-        path: path(&options.base_path, group, key, options.mode.escape()),
-        body: Bytes::new(),
-        tombstone: past_owner.then_some(options.tombstone.as_secs()),
-    };
-    let chosen = members.others().filter(|(name, _)| to.contains(*name));
-    let told = chosen.map(|(name, client)| {
-        let question = question.clone();
-        async move { (name.to_owned(), done(client, question).await) }
-    });
-    let told = join_all(told).await.into_iter();
-    told.filter_map(|(name, told)| told.err().map(|error| (name, error))).collect()
+/// A key that was removed, as it is told to peers.
+#[derive(Clone, Copy)]
+pub(crate) struct Removed<'a> {
+    pub(crate) pool: &'a Shared,
+    /// The ring from which the key was removed.
+    pub(crate) members: &'a Members,
+    pub(crate) group: &'a str,
+    pub(crate) key: &'a [u8],
+}
+
+/// What has become of telling.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Those who could not be told.
+    pub(crate) missed: BTreeMap<String, TellError>,
+    /// One of those who were told asks somebody else for the key than this process does: it may have asked one
+    /// that had not heard yet, after it had itself.
+    pub(crate) differ: bool,
+}
+
+impl Told {
+    pub(crate) fn and(&mut self, more: Self) {
+        self.missed.extend(more.missed);
+        self.differ |= more.differ;
+    }
+}
+
+impl Removed<'_> {
+    /// Those whom others ask for the key, in the order in which they must hear: who comes later may ask those
+    /// before, and who forgets before they do may get the old value from them once more.
+    pub(crate) fn keepers(&self) -> Vec<String> {
+        self.members.keepers(self.key, self.pool.options.second_owner)
+    }
+
+    /// All members but this process and those that are `told` already.
+    pub(crate) fn others(&self, told: &[String]) -> BTreeSet<String> {
+        let others = self.members.others().map(|(name, _)| name);
+        others.filter(|name| !told.iter().any(|told| told == name)).map(str::to_owned).collect()
+    }
+
+    /// Tells these members, all at once, to forget the key. `past_keepers` says that one of the keepers could not
+    /// be told, so that the others load past them for a while.
+    pub(crate) async fn tell(&self, to: &BTreeSet<String>, past_keepers: bool) -> Told {
+        let options = &self.pool.options;
+        let path = path(&options.base_path, self.group, self.key, options.mode.escape());
+        let tombstone = past_keepers.then_some(options.tombstone.as_secs());
+        let question = Question { tombstone, ..Question::new(Method::DELETE, path, Bytes::new()) };
+        let chosen = self.members.others().filter(|(name, _)| to.contains(*name));
+        let told = chosen.map(|(name, client)| {
+            let question = question.clone();
+            async move { (name.to_owned(), done(client, question).await) }
+        });
+        let own = self.members.asks(self.key, options.second_owner);
+        let mut all = Told::default();
+        for (name, told) in join_all(told).await {
+            match told {
+                Ok(answer) => all.differ |= answer.asks.is_some_and(|asks| asks != own),
+                Err(error) => drop(all.missed.insert(name, error)),
+            }
+        }
+        all
+    }
+
+    /// Tells these of the keepers, one after the other; each loads past those before it that could not be told.
+    pub(crate) async fn tell_in_turn(&self, keepers: &[String]) -> Told {
+        let mut all = Told::default();
+        for keeper in keepers {
+            let past_keepers = !all.missed.is_empty();
+            all.and(self.tell(&BTreeSet::from([keeper.clone()]), past_keepers).await);
+        }
+        all
+    }
 }
 
 /// Asks a peer to do something, and not for a value.
-pub(super) async fn done(client: &Arc<Client>, question: Question) -> Result<(), TellError> {
+pub(super) async fn done(client: &Arc<Client>, question: Question) -> Result<Answer, TellError> {
     let answer = client.call(question).await?;
     match answer.status {
-        200 => Ok(()),
+        200 => Ok(answer),
         status => Err(TellError::Refused(status, text(&answer.body))),
     }
 }

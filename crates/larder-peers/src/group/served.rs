@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use larder_cache::Source;
+use larder_cache::{Source, Time};
 
 use crate::codec::{Codec, GroupKey};
 use crate::group::held::Held;
@@ -19,8 +19,15 @@ pub(crate) trait Served: Send + Sync {
     /// Counts a request of a peer; one for many keys once for each.
     fn note_request(&self);
 
-    /// The value, from memory.
+    /// Counts a get; says how many of the key there are in a second, if that is counted.
+    fn note_get(&self, key: &[u8]) -> Option<f64>;
+
+    /// The value, from memory; not a copy of another one's. Where peers disagree about owners, copies of copies
+    /// would outlive their value in a golang ring, and a removal on its way from one to the next.
     fn peek(&self, key: &[u8]) -> Option<(Bytes, Expiry)>;
+
+    /// Has a value that expires soon renewed, and waits for that.
+    fn renew<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, ()>;
 
     /// The value, from memory or by the source here, whoever this process thinks that the owner is.
     fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<(Bytes, Expiry), Refused>>;
@@ -31,8 +38,8 @@ pub(crate) trait Served: Send + Sync {
     /// Forgets what is here; with a time, the key is loaded past its owner for as long.
     fn forget(&self, key: &[u8], past_owner: Option<Duration>);
 
-    /// The owner has heard of a removal at last.
-    fn lift_tombstone(&self, key: &[u8]);
+    /// The owner has heard at last, of a removal that was before `began`.
+    fn lift_tombstone(&self, key: &[u8], began: Time);
 }
 
 /// Why a peer gets no value, and what to tell it.
@@ -64,8 +71,16 @@ impl<E: std::error::Error> From<Error<E>> for Refused {
 
 impl<S: Source<Key: GroupKey, Value: Codec>> Served for Core<S> {
     fn peek(&self, key: &[u8]) -> Option<(Bytes, Expiry)> {
-        let got = Self::peek(self, &S::Key::from_bytes(key)?)?;
+        let got = self.read_main(&S::Key::from_bytes(key)?)?;
         Some((got.encode(), got.expiry()))
+    }
+
+    fn renew<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if let Some(key) = S::Key::from_bytes(key) {
+                self.renew_for_peer(&key).await;
+            }
+        })
     }
 
     fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<(Bytes, Expiry), Refused>> {
@@ -73,6 +88,15 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Served for Core<S> {
             let key = S::Key::from_bytes(key).ok_or_else(Refused::no_key)?;
             self.tally.misses.fetch_add(1, Ordering::Relaxed);
             let got = self.load(&key).await?;
+            if let Some(error) = got.error() {
+                // What has expired does not travel: Go's peers refuse it, and with an expiry that was made up
+                // it would be believed by those who have not asked for such values.
+                let cause = error.downcast_ref::<larder_cache::Error<S::Error>>();
+                return Err(cause.map_or_else(
+                    || Refused { refusal: Refusal::Failed, text: error.to_string() },
+                    |cause| Error::Load(cause.clone()).into(),
+                ));
+            }
             Ok((got.encode(), got.expiry()))
         })
     }
@@ -81,13 +105,17 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Served for Core<S> {
         let key = S::Key::from_bytes(&set.key).ok_or_else(Refused::no_key)?;
         let bad = |text| Refused { refusal: Refusal::BadRequest, text };
         let value = S::Value::decode(set.value).map_err(|error| bad(error.to_string()))?;
-        self.keep(&key, Held { value, expiry: set.expiry }).map_err(|error| {
+        self.keep(&key, Held::set(value, set.expiry)).map_err(|error| {
             let refusal = match error {
                 WriteError::TooLarge => Refusal::TooLarge,
                 _ => Refusal::Unable,
             };
             Refused { refusal, text: error.to_string() }
         })
+    }
+
+    fn note_get(&self, key: &[u8]) -> Option<f64> {
+        self.heat.note_peers(key, self.pool.clock.now())
     }
 
     fn note_request(&self) {
@@ -103,9 +131,9 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Served for Core<S> {
         Self::forget(self, &key);
     }
 
-    fn lift_tombstone(&self, key: &[u8]) {
+    fn lift_tombstone(&self, key: &[u8], began: Time) {
         if let Some(key) = S::Key::from_bytes(key) {
-            self.tombstones().lift(&key);
+            self.tombstones().lift_older(&key, began);
         }
     }
 }

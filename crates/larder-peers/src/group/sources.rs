@@ -11,6 +11,7 @@ use larder_cache::{Attempt, Blame, Clock, Fetched, Fresh, Removal, Source};
 
 use crate::client::{CallError, Client, Question};
 use crate::codec::{Codec, GroupKey, Undecodable};
+use crate::group::heat::Heat;
 use crate::group::held::Held;
 use crate::group::stats::Tally;
 use crate::pool::Shared;
@@ -62,12 +63,12 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Source for Local<S> {
         Ok(match fetched? {
             Fetched::Fresh(fresh) => {
                 let expiry = self.expiry(fresh.shortened_to());
-                fresh.map(|value| Held { value, expiry }).into()
+                fresh.map(|value| Held::loaded(value, expiry)).into()
             }
             Fetched::NotModified { ttl } => match previous {
                 // It holds for longer now, which peers must be told.
                 Some(value) => {
-                    let fresh = Fresh::new(Held { value, expiry: self.expiry(ttl) });
+                    let fresh = Fresh::new(Held::loaded(value, self.expiry(ttl)));
                     ttl.map_or(fresh.clone(), |ttl| fresh.ttl(ttl)).into()
                 }
                 None => Fetched::NotModified { ttl },
@@ -92,8 +93,9 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Source for Local<S> {
 /// The owner elsewhere: the hot cache's source.
 pub(crate) struct Remote<K, V> {
     group: String,
-    pool: Arc<Shared>,
-    tally: Arc<Tally>,
+    pub(super) pool: Arc<Shared>,
+    pub(super) tally: Arc<Tally>,
+    heat: Arc<Heat>,
     remembers_absence: bool,
     values: PhantomData<fn() -> (K, V)>,
 }
@@ -131,9 +133,10 @@ impl<K, V> Remote<K, V> {
         group: String,
         pool: Arc<Shared>,
         tally: Arc<Tally>,
+        heat: Arc<Heat>,
         remembers_absence: bool,
     ) -> Self {
-        Self { group, pool, tally, remembers_absence, values: PhantomData }
+        Self { group, pool, tally, heat, remembers_absence, values: PhantomData }
     }
 
     fn useless(&self, peer: &str, why: Useless) -> RemoteError {
@@ -144,17 +147,18 @@ impl<K, V> Remote<K, V> {
 }
 
 impl<K: GroupKey, V: Codec> Remote<K, V> {
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         peer: &str,
         client: &Client,
         key: &K,
+        renews: bool,
     ) -> Result<Fetched<Held<V>>, RemoteError> {
         self.tally.asked.fetch_add(1, Ordering::Relaxed);
         let (options, clock) = (&self.pool.options, &self.pool.clock);
         let mode = options.mode;
         let path = path(&options.base_path, &self.group, key.as_bytes(), mode.escape());
-        let question = Question { method: Method::GET, path, body: Bytes::new(), tombstone: None };
+        let question = Question { renews, ..Question::new(Method::GET, path, Bytes::new()) };
         let began = clock.uptime();
         let answer = client.call(question).await;
         self.tally.peer_latency.record(clock.uptime().saturating_sub(began));
@@ -162,9 +166,12 @@ impl<K: GroupKey, V: Codec> Remote<K, V> {
         let response = Response { status: answer.status, group: answer.group, body: &answer.body };
         let now = clock.wall();
         match judge(mode, &self.group, response, now) {
-            Verdict::Value(bytes, expiry) => {
+            Verdict::Value(bytes, expiry, qps) => {
                 let value = V::decode(bytes).map_err(|error| self.useless(peer, error.into()))?;
-                Ok(Fresh::new(Held { value, expiry }).ttl(expiry.left(now)).into())
+                let fresh = Fresh::new(Held::loaded(value, expiry)).ttl(expiry.left(now));
+                let peers = self.pool.members().others().count();
+                let keeps = self.heat.keeps(key.as_bytes(), qps, peers, clock.now());
+                Ok(if keeps { fresh.into() } else { fresh.unkept().into() })
             }
             // Where it is remembered, the words are not.
             Verdict::Missing(_) if self.remembers_absence => {
@@ -182,17 +189,23 @@ impl<K: GroupKey, V: Codec> Source for Remote<K, V> {
     type Value = Held<V>;
     type Error = RemoteError;
 
-    async fn fetch(&self, key: &K, _: Attempt<Held<V>>) -> Result<Fetched<Held<V>>, RemoteError> {
+    async fn fetch(
+        &self,
+        key: &K,
+        attempt: Attempt<Held<V>>,
+    ) -> Result<Fetched<Held<V>>, RemoteError> {
+        // Only who has a copy, and wants a newer one, minds its age.
+        let renews = attempt.max_age() < Duration::MAX;
         let members = self.pool.members();
         let Some((peer, client)) = members.remote_owner(key.as_bytes()) else {
             return Err(RemoteError::Own);
         };
-        let answered = self.ask(peer, client, key).await;
+        let answered = self.ask_owner((peer, client), key, renews).await;
         if let Err(RemoteError::Useless(_)) = answered
             && self.pool.options.second_owner
             && let Some((peer, client)) = members.stand_in(key.as_bytes())
         {
-            return self.ask(peer, client, key).await;
+            return self.ask(peer, client, key, renews).await;
         }
         answered
     }

@@ -33,6 +33,16 @@ pub struct GroupStats {
     pub local_loads: u64,
     /// Loads that the source here failed; an absent key among them, as mailgun's.
     pub local_load_errors: u64,
+    /// Gets that were sent a second time because the owner was slow: see [`Hedge`](crate::Hedge).
+    pub hedges: u64,
+    /// Those of them whose second request was answered first.
+    pub hedges_won: u64,
+    /// Values that were to be renewed before they expired.
+    pub renewals: u64,
+    /// Those of them that were not: they live on until they expire.
+    pub renewals_failed: u64,
+    /// Values that were handed out although they had expired, because there was none better.
+    pub stale: u64,
     /// Requests of peers.
     pub server_requests: u64,
     /// Keys that were removed from here.
@@ -103,6 +113,12 @@ pub(crate) struct Tally {
     pub(super) batches: AtomicU64,
     /// Values that those brought.
     pub(super) batched: AtomicU64,
+    pub(super) hedges: AtomicU64,
+    pub(super) hedges_won: AtomicU64,
+    pub(super) renewals: AtomicU64,
+    pub(super) renewals_failed: AtomicU64,
+    /// Values that were handed out although they had expired.
+    pub(super) stale: AtomicU64,
     pub(super) server_requests: AtomicU64,
     pub(super) removals: AtomicU64,
     pub(super) peer_latency: Histogram,
@@ -173,9 +189,15 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
             batches: read(&tally.batches),
             peer_errors: fallbacks,
             loads: misses,
-            loads_deduped: flights.saturating_sub(fallbacks),
+            loads_deduped: flights
+                .saturating_sub(fallbacks + read(&tally.renewals) + read(&tally.hedges)),
             local_loads,
             local_load_errors,
+            hedges: read(&tally.hedges),
+            hedges_won: read(&tally.hedges_won),
+            renewals: read(&tally.renewals),
+            renewals_failed: read(&tally.renewals_failed),
+            stale: read(&tally.stale),
             server_requests: read(&tally.server_requests),
             removals: read(&tally.removals),
             tombstones: self.tombstones().len(self.pool.clock.now()) as u64,

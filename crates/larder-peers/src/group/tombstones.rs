@@ -11,7 +11,14 @@ use larder_cache::Time;
 const MOST: usize = 10_000;
 
 #[derive(Debug)]
-pub(super) struct Tombstones<K>(HashMap<K, Time>);
+pub(super) struct Tombstones<K>(HashMap<K, Stone>);
+
+#[derive(Debug, Clone, Copy)]
+struct Stone {
+    /// Of the last removal.
+    since: Time,
+    until: Time,
+}
 
 impl<K> Default for Tombstones<K> {
     fn default() -> Self {
@@ -23,26 +30,35 @@ impl<K: Hash + Eq + Clone> Tombstones<K> {
     /// One that stands for longer already stays.
     pub(super) fn bury(&mut self, key: K, until: Time, now: Time) {
         if self.0.len() >= MOST && !self.0.contains_key(&key) {
-            self.0.retain(|_, until| *until > now);
-            let next = self.0.iter().min_by_key(|(_, until)| **until).map(|(key, _)| key.clone());
+            self.0.retain(|_, stone| stone.until > now);
+            let next =
+                self.0.iter().min_by_key(|(_, stone)| stone.until).map(|(key, _)| key.clone());
             if let Some(next) = next.filter(|_| self.0.len() >= MOST) {
                 self.0.remove(&next);
             }
         }
-        let stands = self.0.entry(key).or_insert(until);
-        *stands = until.max(*stands);
+        let stone = self.0.entry(key).or_insert(Stone { since: now, until });
+        *stone = Stone { since: now, until: until.max(stone.until) };
     }
 
     pub(super) fn is_buried(&self, key: &K, now: Time) -> bool {
-        !self.0.is_empty() && self.0.get(key).is_some_and(|until| *until > now)
+        !self.0.is_empty() && self.0.get(key).is_some_and(|stone| stone.until > now)
     }
 
     pub(super) fn lift(&mut self, key: &K) {
         self.0.remove(key);
     }
 
+    /// Lifts it, unless the key was removed again at `began` or later: the owner, which has heard since then of
+    /// the removal before that, may have missed the later one, and have the value from between the two.
+    pub(super) fn lift_older(&mut self, key: &K, began: Time) {
+        if self.0.get(key).is_some_and(|stone| stone.since < began) {
+            self.0.remove(key);
+        }
+    }
+
     pub(super) fn len(&self, now: Time) -> usize {
-        self.0.values().filter(|until| **until > now).count()
+        self.0.values().filter(|stone| stone.until > now).count()
     }
 }
 
@@ -63,6 +79,17 @@ mod tests {
         assert!(!stones.is_buried(&2, at(0)));
         stones.lift(&1);
         assert!(!stones.is_buried(&1, at(0)));
+    }
+
+    #[test]
+    fn one_that_was_told_late_does_not_lift_the_stone_of_a_later_removal() {
+        let mut stones = Tombstones::default();
+        stones.bury(1, at(1_000), at(10));
+        stones.bury(1, at(900), at(20));
+        stones.lift_older(&1, at(20));
+        assert!(stones.is_buried(&1, at(999)));
+        stones.lift_older(&1, at(21));
+        assert!(!stones.is_buried(&1, at(21)));
     }
 
     #[test]

@@ -15,9 +15,9 @@ use tokio::sync::oneshot;
 use crate::client::Question;
 use crate::codec::{Codec, GroupKey};
 use crate::group::held::Held;
-use crate::group::removal::{done, tell};
+use crate::group::removal::{Removed, Told, done};
 use crate::group::{Core, HotCopy, Missed, TellError, WriteError};
-use crate::pool::Members;
+use crate::pool::{Members, Missing};
 use crate::wire::expiry::Expiry;
 use crate::wire::message::encode_set;
 use crate::wire::path::path;
@@ -61,36 +61,47 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         // What is kept for less than it was set for must not be handed on for longer.
         let expiry =
             if ttl > self.options.ttl { Expiry::after(now, self.options.ttl) } else { expiry };
-        let held = Held { value, expiry };
+        let held = Held::set(value, expiry);
         if held.value.size() > self.pool.options.max_value {
             // A peer would hang up in the middle of it, which looks as if it had failed.
             return Err(WriteError::TooLarge);
         }
         let members = self.pool.members();
         let owner = members.remote_owner(key.as_bytes());
-        let owner_name = owner.map(|(name, _)| name.to_owned());
-        match owner {
-            Some((peer, client)) => {
-                let question = self.set_question(&key, &held);
-                self.writes().begin(&key);
-                let sent = done(client, question).await;
-                self.settle_copy(&key, held, copy, sent.is_ok());
-                sent.map_err(|error| of_owner(peer, error))?;
-                let bytes = Bytes::copy_from_slice(key.as_bytes());
-                self.pool.retrier.cancel(&self.name, &bytes, peer);
-                self.tombstones().lift(&key);
+        let bytes = Bytes::copy_from_slice(key.as_bytes());
+        let removed = self.removed(&members, &bytes);
+        let keepers = removed.keepers();
+        let mut told = Told::default();
+        if let Some((peer, client)) = owner {
+            let question = self.set_question(&key, &held);
+            self.writes().begin(&key);
+            let sent = done(client, question).await;
+            if sent.is_ok() {
+                // Who is asked in the owner's place, before a copy that is here is the new value's.
+                let second = keepers.get(1..).unwrap_or_default();
+                told = removed.tell_in_turn(second).await;
             }
-            None => self.keep(&key, held)?,
+            self.settle_copy(&key, held, copy, sent.is_ok());
+            sent.map_err(|error| of_owner(peer, error))?;
+            self.pool.retrier.cancel(&self.name, &bytes, peer);
+            self.tombstones().lift(&key);
+        } else {
+            self.keep(&key, held)?;
+            told = removed.tell_in_turn(&keepers).await;
         }
-        self.drop_copies(&members, &key, owner_name).await;
+        self.drop_copies(removed, keepers, told).await;
         Ok(())
+    }
+
+    fn removed<'a>(&'a self, members: &'a Members, key: &'a [u8]) -> Removed<'a> {
+        Removed { pool: &self.pool, members, group: &self.name, key }
     }
 
     fn set_question(&self, key: &S::Key, held: &Held<S::Value>) -> Question {
         let (options, bytes) = (&self.pool.options, key.as_bytes());
-        let body = encode_set(&self.name, bytes, held.value.encode(), held.expiry);
+        let body = encode_set(&self.name, bytes, held.value.encode(), held.expiry());
         let path = path(&options.base_path, &self.name, bytes, options.mode.escape());
-        Question { method: Method::PUT, path, body: body.into(), tombstone: None }
+        Question::new(Method::PUT, path, body.into())
     }
 
     /// After a set at an owner elsewhere: what is here is outdated, and what was set may be kept.
@@ -102,7 +113,7 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         let mut writes = self.writes();
         let is_alone = writes.end(key);
         if was_set && is_alone && copy == HotCopy::Keep {
-            let left = held.expiry.left(self.pool.clock.wall());
+            let left = held.expiry().left(self.pool.clock.wall());
             // Too large a copy is not kept, and the owner has it all the same.
             let _ = self.hot.put(key, Fresh::new(held).ttl(left));
         } else {
@@ -116,7 +127,7 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         self.writes().disturb(key);
         self.tombstones().lift(key);
         self.hot.invalidate(key);
-        let left = held.expiry.left(self.pool.clock.wall());
+        let left = held.expiry().left(self.pool.clock.wall());
         if left.is_zero() {
             self.main.invalidate(key);
             return Ok(());
@@ -130,46 +141,60 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         }
     }
 
-    /// Has everybody but the owner forget what they have; tries again in the background where that fails.
-    async fn drop_copies(&self, members: &Members, key: &S::Key, owner: Option<String>) {
+    /// After a set, with what became of telling those of the keepers that do not have it: has everybody else
+    /// forget what they have. Tries again in the background where that fails.
+    async fn drop_copies(&self, removed: Removed<'_>, keepers: Vec<String>, mut told: Told) {
         if !self.pool.options.mode.can_write() {
             return;
         }
-        let rest = members.others().map(|(name, _)| name.to_owned());
-        let rest = rest.filter(|name| Some(name) != owner.as_ref()).collect();
-        let bytes = key.as_bytes();
-        let failed = tell(&self.pool, members, &self.name, bytes, &rest, false).await;
-        if !failed.is_empty() {
-            let bytes = Bytes::copy_from_slice(bytes);
-            self.pool.retrier.add(&self.name, &bytes, failed.into_keys(), None);
+        told.and(removed.tell(&removed.others(&keepers), false).await);
+        let owner = removed.members.remote_owner(removed.key).map(|(name, _)| name.to_owned());
+        if told.differ {
+            // As after a removal; but for the owner, which has what was set.
+            let mut rest = removed.others(owner.as_slice());
+            rest.retain(|name| !told.missed.contains_key(name));
+            told.and(removed.tell(&rest, false).await);
         }
+        if told.missed.is_empty() {
+            return;
+        }
+        let spreads = told.differ || keepers.iter().any(|keeper| told.missed.contains_key(keeper));
+        let missed =
+            Missing { to: told.missed.into_keys().collect(), keepers: BTreeSet::new(), spreads };
+        let bytes = Bytes::copy_from_slice(removed.key);
+        self.pool.retrier.add(&self.name, &bytes, missed);
     }
 
     pub(super) async fn remove(self: Arc<Self>, key: S::Key) -> Result<(), WriteError> {
         self.tally.removals.fetch_add(1, Ordering::Relaxed);
         let members = self.pool.members();
         let bytes = Bytes::copy_from_slice(key.as_bytes());
-        let told = |to, past| {
-            let (pool, name, members) = (&self.pool, &self.name, &members);
-            let bytes = bytes.clone();
-            async move { tell(pool, members, name, &bytes, &to, past).await }
-        };
-        // The owner first: who forgets before it does may get the old value from it once more.
-        let owner = members.remote_owner(&bytes).map(|(name, _)| name.to_owned());
-        let mut failed = told(owner.iter().cloned().collect::<BTreeSet<_>>(), false).await;
-        let owner_missed = owner.clone().filter(|owner| failed.contains_key(owner));
-        if owner_missed.is_some() {
+        let removed = self.removed(&members, &bytes);
+        let keepers = removed.keepers();
+        let mut told = removed.tell_in_turn(&keepers).await;
+        let missed = |name: &&String| told.missed.contains_key(*name);
+        let missed_keepers: BTreeSet<_> = keepers.iter().filter(missed).cloned().collect();
+        let past_keepers = !missed_keepers.is_empty();
+        if past_keepers {
             self.bury(&key, self.pool.options.tombstone);
         }
         self.forget(&key);
-        let rest = members.others().map(|(name, _)| name.to_owned());
-        let rest = rest.filter(|name| Some(name) != owner.as_ref()).collect();
-        failed.extend(told(rest, owner_missed.is_some()).await);
-        if failed.is_empty() {
+        told.and(removed.tell(&removed.others(&keepers), past_keepers).await);
+        if told.differ {
+            // By now nobody who was told has what was loaded before, but may have a copy of what another one had
+            // until it was told. Copies are not passed on: so this is enough.
+            self.forget(&key);
+            let mut rest = removed.others(&[]);
+            rest.retain(|name| !told.missed.contains_key(name));
+            told.and(removed.tell(&rest, past_keepers).await);
+        }
+        if told.missed.is_empty() {
             return Ok(());
         }
-        self.pool.retrier.add(&self.name, &bytes, failed.keys().cloned(), owner_missed);
-        let missed = failed.into_iter().map(|(peer, error)| Missed { peer, error });
+        let to = told.missed.keys().cloned().collect();
+        let missed = Missing { to, keepers: missed_keepers, spreads: told.differ || past_keepers };
+        self.pool.retrier.add(&self.name, &bytes, missed);
+        let missed = told.missed.into_iter().map(|(peer, error)| Missed { peer, error });
         Err(WriteError::Missed(missed.collect()))
     }
 }

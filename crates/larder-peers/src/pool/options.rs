@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use larder_cache::Clock;
 
-use crate::admission::Admission;
-use crate::client::{Tcp, Transport};
+use crate::admission::{Admission, is_same};
+use crate::client::{Hedge, Tcp, Transport};
 use crate::ring::{Hash, IdentityForm, Mode};
 use crate::wire::BASE_PATH;
 
@@ -49,6 +49,11 @@ pub struct PoolOptions {
     ///
     /// Defaults to: no, as Go's.
     pub second_owner: bool,
+    /// When a peer that is slow to answer a get is asked a second time, over another connection. That helps
+    /// against what holds up one request, and not against a process that stands still.
+    ///
+    /// Defaults to: [`Hedge::Off`].
+    pub hedge: Hedge,
     /// How long a peer may take for an answer: then it counts as failed, and the key is loaded here. It
     /// should be longer than the [loaders'](crate::GroupOptions::load_timeout), or else what is slow is
     /// loaded twice.
@@ -91,6 +96,12 @@ impl Token {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether `shown` is this secret; nothing is an empty one. It takes as long for a text that is nearly
+    /// right as for one that is not at all.
+    pub fn is(&self, shown: &[u8]) -> bool {
+        is_same(self.0.as_bytes(), shown)
+    }
 }
 
 impl<T: Into<String>> From<T> for Token {
@@ -116,6 +127,7 @@ impl Default for PoolOptions {
             admission: Admission::default(),
             token: None,
             second_owner: false,
+            hedge: Hedge::Off,
             peer_timeout: Duration::from_secs(15),
             connections: 64,
             max_value: 16 << 20,

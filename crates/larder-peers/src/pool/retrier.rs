@@ -7,8 +7,8 @@ use bytes::Bytes;
 use larder_cache::Clock;
 use tokio::sync::Notify;
 
-use crate::group::removal;
-use crate::pool::{PoolOptions, RetryStats, Shared};
+use crate::group::removal::Removed;
+use crate::pool::{Missing, PoolOptions, RetryStats, Shared};
 
 use super::retries::{Pending, Retries};
 
@@ -31,14 +31,8 @@ impl Retrier {
     }
 
     /// These have not heard that `key` was removed.
-    pub(crate) fn add(
-        &self,
-        group: &str,
-        key: &Bytes,
-        to: impl IntoIterator<Item = String>,
-        owner: Option<String>,
-    ) {
-        self.retries().add(group, key, to, owner, self.clock.now());
+    pub(crate) fn add(&self, group: &str, key: &Bytes, missing: Missing) {
+        self.retries().add(group, key, missing, self.clock.now());
         self.look_again();
     }
 
@@ -76,28 +70,33 @@ impl Retrier {
 
     /// Tells those who have not heard; leaves in it those who still have not.
     async fn again(pool: &Arc<Shared>, mut pending: Pending) -> Pending {
-        let members = pool.members();
+        let (members, began) = (pool.members(), pool.clock.now());
         let is_member = |name: &String| members.others().any(|(other, _)| other == name);
         // Who is not in the ring any more is not asked any more, either.
         pending.to.retain(is_member);
-        let to = pending.to.clone();
-        let is_owner_missed = pending.owner.is_some();
-        let (group, key) = (&pending.group, &pending.key);
-        let failed = removal::tell(pool, &members, group, key, &to, is_owner_missed).await;
-        let owner_heard = pending.owner.as_ref().is_some_and(|owner| !failed.contains_key(owner));
-        pending.to = failed.into_keys().collect();
-        if owner_heard {
-            // Until now others could get the old value from it, and may have kept it.
-            let rest = members.others().map(|(other, _)| other.to_owned());
-            let rest = rest.filter(|other| Some(other) != pending.owner.as_ref()).collect();
-            let failed = removal::tell(pool, &members, group, key, &rest, false).await;
+        let Pending { group, key, to, .. } = &pending;
+        let removed = Removed { pool, members: &members, group, key };
+        let were_away = !pending.keepers.is_empty();
+        let mut told = removed.tell(to, were_away).await;
+        let heard: Vec<_> = to.iter().filter(|peer| !told.missed.contains_key(*peer)).collect();
+        let spreads = pending.spreads || told.differ;
+        let are_away = pending.keepers.iter().any(|keeper| told.missed.contains_key(keeper));
+        if spreads && !heard.is_empty() {
+            // Until now others could get the old value from them, and may have kept it.
+            let mut rest = removed.others(&[]);
+            rest.retain(|peer| !told.missed.contains_key(peer));
+            told.and(removed.tell(&rest, are_away).await);
             if let Some(group) = pool.served(group) {
                 group.forget(key, None);
-                group.lift_tombstone(key);
             }
-            pending.owner = None;
-            pending.to.extend(failed.into_keys());
         }
+        if were_away
+            && !are_away
+            && let Some(group) = pool.served(group)
+        {
+            group.lift_tombstone(key, began);
+        }
+        (pending.to, pending.spreads) = (told.missed.into_keys().collect(), spreads);
         pending
     }
 

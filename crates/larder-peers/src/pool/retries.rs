@@ -22,11 +22,21 @@ pub(crate) struct Pending {
     pub(crate) key: Bytes,
     /// Who has not.
     pub(crate) to: BTreeSet<String>,
-    /// The owner, if it is among them: until it has heard, others may get the old value from it.
-    pub(crate) owner: Option<String>,
+    /// Those of them whom others ask for the key: until they have heard, it is loaded past them.
+    pub(crate) keepers: BTreeSet<String>,
+    /// Others may have the old value from one of them: when it has heard, everybody is told once more.
+    pub(crate) spreads: bool,
     since: Time,
     due: Time,
     failures: u32,
+}
+
+/// Who has not heard of a removal: as in [`Pending`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Missing {
+    pub(crate) to: BTreeSet<String>,
+    pub(crate) keepers: BTreeSet<String>,
+    pub(crate) spreads: bool,
 }
 
 /// What has become of removals that did not reach everybody at once.
@@ -58,17 +68,11 @@ impl Retries {
     }
 
     /// Notes that these have not heard that `key` was removed.
-    pub(crate) fn add(
-        &mut self,
-        group: &str,
-        key: &Bytes,
-        to: impl IntoIterator<Item = String>,
-        owner: Option<String>,
-        now: Time,
-    ) {
+    pub(crate) fn add(&mut self, group: &str, key: &Bytes, missing: Missing, now: Time) {
         let due = now.after(BACKOFF.wait(1, 0));
-        let (group, key, to) = (group.to_owned(), key.clone(), to.into_iter().collect());
-        self.merge(Pending { group, key, to, owner, since: now, due, failures: 1 });
+        let (group, key) = (group.to_owned(), key.clone());
+        let Missing { to, keepers, spreads } = missing;
+        self.merge(Pending { group, key, to, keepers, spreads, since: now, due, failures: 1 });
     }
 
     fn merge(&mut self, new: Pending) {
@@ -83,16 +87,23 @@ impl Retries {
         if let Some(old) = self.pending.get_mut(&id) {
             // The later removal counts, for all of them.
             old.to.extend(new.to);
-            old.owner = new.owner.or(old.owner.take());
+            old.keepers.extend(new.keepers);
+            old.spreads |= new.spreads;
             old.since = old.since.max(new.since);
             old.due = old.due.min(new.due);
             return;
         }
-        if self.pending.len() >= self.most
+        // Those that are being tried wait as well, and come back.
+        if self.pending.len() + self.taken.len() >= self.most
             && let Some(oldest) = self.oldest()
         {
             self.pending.remove(&oldest);
             self.given_up += 1;
+        }
+        if self.pending.len() + self.taken.len() >= self.most {
+            // All are being tried: the new one is the only one that can be given up.
+            self.given_up += 1;
+            return;
         }
         self.pending.insert(id, new);
     }
@@ -130,7 +141,7 @@ impl Retries {
         } else {
             pending.failures = pending.failures.saturating_add(1);
             pending.due = now.after(BACKOFF.wait(pending.failures, 0));
-            pending.owner = pending.owner.filter(|owner| pending.to.contains(owner));
+            pending.keepers.retain(|keeper| pending.to.contains(keeper));
             self.merge(pending);
         }
     }
@@ -143,7 +154,7 @@ impl Retries {
         }
         let Some(pending) = self.pending.get_mut(&id) else { return };
         pending.to.remove(peer);
-        pending.owner.take_if(|owner| owner == peer);
+        pending.keepers.remove(peer);
         if pending.to.is_empty() {
             self.pending.remove(&id);
             self.completed += 1;
@@ -172,9 +183,17 @@ mod tests {
         Bytes::from(text)
     }
 
+    fn names(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    fn missing(to: &[&str], keepers: &[&str]) -> Missing {
+        let spreads = !keepers.is_empty();
+        Missing { to: names(to), keepers: names(keepers), spreads }
+    }
+
     fn add(retries: &mut Retries, name: &'static str, to: &[&str], now: Time) {
-        let to = to.iter().map(ToString::to_string);
-        retries.add("g", &key(name), to, None, now);
+        retries.add("g", &key(name), missing(to, &[]), now);
     }
 
     #[test]
@@ -211,11 +230,11 @@ mod tests {
         let mut retries = retries();
         add(&mut retries, "k", &["b"], at(0));
         let taken = retries.take_due(at(1)).pop().unwrap();
-        retries.add("g", &key("k"), ["c".to_owned()], Some("c".to_owned()), at(1));
+        retries.add("g", &key("k"), missing(&["c"], &["c"]), at(1));
         retries.put_back(taken, at(1));
         let taken = retries.take_due(at(10)).pop().unwrap();
-        assert_eq!(taken.to, BTreeSet::from(["b".to_owned(), "c".to_owned()]));
-        assert_eq!(taken.owner.as_deref(), Some("c"));
+        assert_eq!((&taken.to, &taken.keepers), (&names(&["b", "c"]), &names(&["c"])));
+        assert!(taken.spreads);
     }
 
     #[test]
@@ -230,12 +249,27 @@ mod tests {
     }
 
     #[test]
+    fn those_that_are_being_tried_count_against_the_bound() {
+        let mut retries = retries();
+        for name in ["a", "b", "c"] {
+            add(&mut retries, name, &["peer"], at(0));
+        }
+        let tried = retries.take_due(at(1));
+        add(&mut retries, "d", &["peer"], at(1));
+        assert_eq!(retries.stats(), RetryStats { pending: 3, completed: 0, given_up: 1 });
+        for one in tried {
+            retries.put_back(one, at(2));
+        }
+        assert_eq!(retries.stats(), RetryStats { pending: 3, completed: 0, given_up: 1 });
+    }
+
+    #[test]
     fn who_got_a_newer_value_need_not_forget_the_old_one() {
         let mut retries = retries();
-        retries.add("g", &key("k"), ["b".to_owned(), "c".to_owned()], Some("b".to_owned()), at(0));
+        retries.add("g", &key("k"), missing(&["b", "c"], &["b"]), at(0));
         retries.cancel("g", &key("k"), "b");
         let taken = retries.take_due(at(1)).pop().unwrap();
-        assert_eq!((&taken.to, &taken.owner), (&BTreeSet::from(["c".to_owned()]), &None));
+        assert_eq!((&taken.to, &taken.keepers), (&names(&["c"]), &names(&[])));
         assert_eq!(retries.stats().pending, 1, "it is being tried");
         retries.cancel("g", &key("k"), "c");
         retries.put_back(taken, at(1));

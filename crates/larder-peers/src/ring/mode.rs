@@ -3,6 +3,8 @@
 //!
 //! Pure.
 
+use std::net::SocketAddr;
+
 use crate::ring::Hash;
 use crate::wire::path::Escape;
 
@@ -115,6 +117,14 @@ impl Mode {
             Self::MailgunV2 | Self::Golang => IdentityForm::Url,
             Self::GroupcacheGoV3 => IdentityForm::HostPort,
             Self::Galaxycache | Self::Native => IdentityForm::Free,
+        }
+    }
+
+    /// What a peer at this address is called, if its address is all there is to call it by.
+    pub fn identity_at(self, address: SocketAddr) -> String {
+        match self.identity_form() {
+            IdentityForm::Url | IdentityForm::Free => format!("http://{address}"),
+            IdentityForm::HostPort => address.to_string(),
         }
     }
 

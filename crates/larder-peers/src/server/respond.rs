@@ -6,7 +6,7 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 
 use crate::wire::answer::GroupMark;
-use crate::wire::{GROUP_HEADER, PROTOBUF};
+use crate::wire::{ASKS_HEADER, GROUP_HEADER, PROTOBUF};
 
 const NO_SNIFFING: HeaderName = HeaderName::from_static("x-content-type-options");
 
@@ -14,6 +14,13 @@ const NO_SNIFFING: HeaderName = HeaderName::from_static("x-content-type-options"
 pub(super) fn value(body: Vec<u8>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
+    response
+}
+
+/// That a key is forgotten, and whom this node asks for it.
+pub(super) fn forgotten(asks: u64) -> Response<Full<Bytes>> {
+    let mut response = done();
+    response.headers_mut().insert(ASKS_HEADER, HeaderValue::from(asks));
     response
 }
 

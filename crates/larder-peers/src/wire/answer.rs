@@ -32,8 +32,8 @@ pub enum GroupMark {
 /// What becomes of a get.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// The value, and until when it holds.
-    Value(Bytes, Expiry),
+    /// The value, until when it holds, and how often its owner is asked for it in a second, if it says so.
+    Value(Bytes, Expiry, Option<f64>),
     /// The owner says that there is no such key, in these words. Final.
     Missing(String),
     /// The owner's loader failed, in these words. Final.
@@ -90,7 +90,9 @@ fn take(mode: Mode, body: &[u8], now: u64) -> Verdict {
     if expiry.is_past(now) {
         return Verdict::LoadLocally(PeerFault::Expired);
     }
-    Verdict::Value(message.value.unwrap_or_default(), expiry)
+    // A peer may say what it likes: what is no number says nothing.
+    let qps = message.minute_qps.filter(|qps| qps.is_finite());
+    Verdict::Value(message.value.unwrap_or_default(), expiry, qps)
 }
 
 /// A Larder says so in a header. Go's servers say it in words alone, with the same status as for a key that

@@ -45,25 +45,30 @@ pub struct Outcome {
     /// The words of an error.
     #[prost(string, tag = "4")]
     pub text: String,
+    /// As in [`GetResponse::minute_qps`](super::message::GetResponse::minute_qps).
+    #[prost(double, optional, tag = "5")]
+    pub minute_qps: Option<f64>,
 }
 
 impl Outcome {
     /// A value.
-    pub fn of_value(value: Bytes, expiry: Expiry) -> Self {
-        Self { value: Some(value), expire: expiry.nanos(), status: 0, text: String::new() }
+    pub fn of_value(value: Bytes, expiry: Expiry, minute_qps: Option<f64>) -> Self {
+        let text = String::new();
+        Self { value: Some(value), expire: expiry.nanos(), status: 0, text, minute_qps }
     }
 
     /// An error.
     pub fn of_error(status: u16, text: String) -> Self {
-        Self { value: None, expire: 0, status: u32::from(status), text }
+        let status = u32::from(status);
+        Self { value: None, expire: 0, status, text, minute_qps: None }
     }
 }
 
 /// What a key's outcome means.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Meaning {
-    /// The value, and until when it holds.
-    Value(Bytes, Expiry),
+    /// The value, until when it holds, and how often its owner is asked for it in a second, if it says so.
+    Value(Bytes, Expiry, Option<f64>),
     /// There is no such key. Final.
     Missing(String),
     /// The loader failed. Final.
@@ -106,7 +111,9 @@ pub fn decode_outcomes(body: &[u8], keys: usize, now: u64) -> Result<Vec<Meaning
 fn meaning(outcome: Outcome, now: u64) -> Meaning {
     let expiry = Expiry::from_nanos(outcome.expire);
     match (outcome.status, outcome.value) {
-        (0, Some(value)) if !expiry.is_past(now) => Meaning::Value(value, expiry),
+        (0, Some(value)) if !expiry.is_past(now) => {
+            Meaning::Value(value, expiry, outcome.minute_qps.filter(|qps| qps.is_finite()))
+        }
         (404, _) => Meaning::Missing(outcome.text),
         (503, _) => Meaning::Failed(outcome.text),
         _ => Meaning::Alone,

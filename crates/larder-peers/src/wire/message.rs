@@ -14,7 +14,8 @@ pub struct GetResponse {
     /// The value; none if the loader set none, which is an empty one.
     #[prost(bytes = "bytes", optional, tag = "1")]
     pub value: Option<Bytes>,
-    /// How often the owner is asked for the key in a minute. No release of Go's sets it.
+    /// How often the owner is asked for the key, in gets a second over about a minute. No release of Go's sets
+    /// it, or looks at it; Larders do where copies are kept [by rate](crate::HotPolicy::ByRate).
     #[prost(double, optional, tag = "2")]
     pub minute_qps: Option<f64>,
     /// Nanoseconds since 1970; 0 or none for a value that does not expire.
@@ -69,8 +70,13 @@ impl From<prost::DecodeError> for MessageError {
 
 /// The body of an answer; `expiry` is none where the mode's wire has no place for it.
 pub fn encode_value(value: Bytes, expiry: Option<Expiry>) -> Vec<u8> {
+    encode_answer(value, expiry, None)
+}
+
+/// As [`encode_value`], with how often the owner is asked for the key in a second.
+pub fn encode_answer(value: Bytes, expiry: Option<Expiry>, minute_qps: Option<f64>) -> Vec<u8> {
     let nanos = expiry.map(Expiry::nanos);
-    GetResponse { value: Some(value), minute_qps: None, expire: nanos }.encode_to_vec()
+    GetResponse { value: Some(value), minute_qps, expire: nanos }.encode_to_vec()
 }
 
 /// The body of a set. An empty value is written, as Go does with one that is not nil.

@@ -145,7 +145,7 @@ fn every_response_is_taken_as_gos_clients_take_it() {
             let verdict = judge(mode, "g", Response { status, group: None, body }, 1_000);
             let kind = row["err_kind"].as_str().unwrap();
             match &verdict {
-                Verdict::Value(value, _) => {
+                Verdict::Value(value, ..) => {
                     assert_eq!(
                         (kind, &row["peer_loads_delta"]),
                         ("nil", &Value::from(1)),
@@ -260,7 +260,7 @@ proptest! {
         let (value, expiry) = (Bytes::from(value), Expiry::from_nanos(nanos));
         let body = encode_value(value.clone(), Some(expiry));
         let response = Response { status: 200, group: None, body: &body };
-        prop_assert_eq!(judge(Mode::MailgunV2, "g", response, 1), Verdict::Value(value, expiry));
+        prop_assert_eq!(judge(Mode::MailgunV2, "g", response, 1), Verdict::Value(value, expiry, None));
     }
 
     #[test]

@@ -3,24 +3,60 @@
 use std::time::Duration;
 
 use larder_cache::Clock;
-use larder_peers::{GroupOptions, Mode, Peer, PoolOptions};
+use larder_peers::{GroupOptions, Mode, Peer, PoolOptions, RemoteAddr};
+use tower::Service;
 
 use super::support::*;
+
+/// Has the two take each other for the owner of a key; says which.
+fn cross(one: &Node, other: &Node) -> String {
+    let (a, b) = (one.url.clone(), other.url.clone());
+    // As each sees it, the other one has a name that owns the key.
+    one.pool.set_peers([Peer::new(&a), Peer::new("http://x:1").at(&b)]).unwrap();
+    other.pool.set_peers([Peer::new(&b), Peer::new("http://y:1").at(&a)]).unwrap();
+    let away = |node: &Node, key: &String| node.pool.owner(key.as_bytes()) != node.url;
+    let mut keys = (0..).map(|n| format!("10.{}.{}.7", n / 256, n % 256));
+    keys.find(|key| away(one, key) && away(other, key)).unwrap()
+}
+
+async fn asked_by_a_peer(node: &Node, key: &str) {
+    let mut request = http::Request::new(http_body_util::Full::new(bytes::Bytes::new()));
+    *request.uri_mut() = format!("/_groupcache/{GROUP}/{key}").parse().unwrap();
+    request.extensions_mut().insert(RemoteAddr(([127, 0, 0, 1], 1).into()));
+    assert_eq!(node.pool.service().call(request).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_copy_is_not_passed_on_from_one_to_the_other_for_ever() {
+    let (clock, hands) = Clock::by_hand(1_000_000);
+    let with = PoolOptions { clock: Some(clock), ..options(Mode::Golang) };
+    let ttl = Duration::from_secs(60);
+    let ring = ring_with(2, with, GroupOptions { ttl, ..GroupOptions::default() }).await;
+    let key: &'static str = Box::leak(cross(&ring[0], &ring[1]).into_boxed_str());
+    asked_by_a_peer(&ring[1], key).await;
+    hands.advance(Duration::from_secs(50));
+    ring[0].text(key).await;
+    assert_eq!((ring[0].source.all_loads(), ring[1].source.all_loads()), (0, 1), "it has a copy");
+    for node in &ring {
+        node.source.becomes(key, "new");
+    }
+    // Each has forgotten its own when it asks, and would find the other's copy.
+    for _ in 0..5 {
+        hands.advance(Duration::from_secs(20));
+        ring[1].text(key).await;
+        hands.advance(Duration::from_secs(45));
+        ring[0].text(key).await;
+    }
+    for node in &ring {
+        assert_eq!(node.text(key).await, "new", "two times to live are over");
+    }
+}
 
 #[tokio::test]
 async fn two_who_take_each_other_for_the_owner_answer_and_do_not_wait_for_each_other() {
     let ring = ring(Mode::MailgunV2, 2).await;
-    let (a, b) = (ring[0].url.clone(), ring[1].url.clone());
-    // As each sees it, the other one has a name that owns the key: A asks B, which would ask A.
-    let key = (0..10_000)
-        .map(|n| format!("10.{}.{}.7", n / 256, n % 256))
-        .find(|key| {
-            let _ = ring[0].pool.set_peers([Peer::new(&a), Peer::new("http://x:1").at(&b)]);
-            let _ = ring[1].pool.set_peers([Peer::new(&b), Peer::new("http://y:1").at(&a)]);
-            let away = |node: &Node| node.pool.owner(key.as_bytes()) != node.url;
-            away(&ring[0]) && away(&ring[1])
-        })
-        .unwrap();
+    // A asks B, which would ask A.
+    let key = cross(&ring[0], &ring[1]);
     let both = async { tokio::join!(ring[0].text(&key), ring[1].text(&key)) };
     let both = tokio::time::timeout(Duration::from_secs(4), both).await.expect("a deadlock");
     assert_eq!(both, (format!("v:{key}"), format!("v:{key}")));

@@ -216,6 +216,17 @@ async fn a_value_beyond_the_bound_is_refused_without_being_taken_in() {
 }
 
 #[tokio::test]
+async fn a_body_without_an_end_is_refused_at_the_bound() {
+    let small = PoolOptions { max_value: 1_000, ..options(Mode::MailgunV2) };
+    let node = node(small, GroupOptions::default()).await;
+    let put = "PUT /_groupcache/g/k HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunk = [b"1000\r\n", &[0; 0x1000][..], b"\r\n"].concat();
+    let sent = [put.as_bytes(), &chunk.repeat(100)].concat();
+    let heard = tokio::time::timeout(Duration::from_secs(4), say(&node, &sent)).await.unwrap();
+    assert_eq!((heard.status, node.has("k")), (413, None));
+}
+
+#[tokio::test]
 async fn a_panicking_loader_is_a_500_so_that_mailguns_client_loads_by_itself() {
     let node = lone(Mode::MailgunV2).await;
     assert_eq!(ask(&node, "GET /_groupcache/g/panic", b"").await.status, 500);

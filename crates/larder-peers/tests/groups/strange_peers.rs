@@ -89,6 +89,11 @@ async fn beside(peer: &Canned, options: PoolOptions) -> (Node, String) {
     (node, key)
 }
 
+/// `ok`, with an expiry of -1.
+const LONG_PAST: &[u8] = b"\x0a\x02ok\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
+/// `ok`, with the latest that there is.
+const FAR_OFF: &[u8] = b"\x0a\x02ok\x18\xff\xff\xff\xff\xff\xff\xff\xff\x7f";
+
 #[tokio::test]
 async fn every_answer_is_taken_as_the_fallback_table_says() {
     struct Row {
@@ -114,6 +119,8 @@ async fn every_answer_is_taken_as_the_fallback_table_says() {
         row("unknown field", ok(b"\x0a\x02ok\x3a\x01x"), open, "ok", 1),
         row("empty body", ok(b""), open, "", 1),
         row("expired", ok(b"\x0a\x02ok\x18\x01"), open, "local", 1),
+        row("expiry long past", ok(LONG_PAST), open, "local", 1),
+        row("expiry far off", ok(FAR_OFF), open, "ok", 1),
         row("garbage", ok(b"\xff\xff\xff\xff"), open, "local", 1),
         row("404", response("404 Not Found", b"nope\n"), open, "missing nope", 1),
         row("503", response("503 Unavailable", b"boom\n"), open, "failed boom", 1),
@@ -143,6 +150,20 @@ async fn every_answer_is_taken_as_the_fallback_table_says() {
         let is_value = local == 0 && !gives.contains(' ');
         assert_eq!(stats.peer_loads, u64::from(is_value), "{name}");
         assert_eq!(peer.requests.load(Ordering::SeqCst), requests, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_peer_says_to_many_keys_that_cannot_be_read_costs_a_request_for_each() {
+    for body in [&b"\xff\xff\xff\xff"[..], b"", b"\x0a\x01", b"\x0a\x00\x0a\x00\x0a\x00"] {
+        let peer = canned(response("200 OK", body), Then::KeepsOpen).await;
+        let (node, key) = beside(&peer, options(Mode::Native)).await;
+        let got = node.group.get_many(&[key_of(&key)]).await.remove(0).unwrap();
+        // Alone, what it says is garbage as well, or an empty value.
+        let alone = if body.is_empty() { Bytes::new() } else { format!("v:{key}").into() };
+        let is_message = body.len() == 6;
+        assert!(is_message || *got == alone, "{body:?}: {got:?}");
+        assert_eq!(node.group.stats().batches, 1);
     }
 }
 
@@ -209,6 +230,19 @@ async fn a_peer_that_says_nothing_is_given_up() {
         PoolOptions { peer_timeout: Duration::from_millis(100), ..options(Mode::MailgunV2) };
     let (node, key) = beside(&peer, options).await;
     assert_eq!(node.text(&key).await, format!("v:{key}"));
+}
+
+#[tokio::test]
+async fn closing_a_pool_ends_a_call_that_waits_for_its_peer() {
+    let peer = canned(b"HTTP/1.1 200 OK\r\nContent-Len", Then::Hangs).await;
+    let options =
+        PoolOptions { peer_timeout: Duration::from_secs(3_600), ..options(Mode::MailgunV2) };
+    let (node, key) = beside(&peer, options).await;
+    let (group, asked) = (node.group.clone(), key_of(&key));
+    let getting = tokio::spawn(async move { group.get(&asked).await.map(|got| got.to_vec()) });
+    until(async || peer.requests.load(Ordering::SeqCst) == 1).await;
+    node.pool.close().await;
+    assert_eq!(getting.await.unwrap().unwrap(), format!("v:{key}").into_bytes());
 }
 
 #[tokio::test]

@@ -128,7 +128,7 @@ async fn start_of(mut response: Response) -> String {
 }
 
 /// What is at the bottom of an error: what surrounds it says only that a request failed.
-fn deepest(error: &reqwest::Error) -> String {
+pub(crate) fn deepest(error: &reqwest::Error) -> String {
     let mut deepest: &dyn std::error::Error = error;
     while let Some(source) = deepest.source() {
         deepest = source;

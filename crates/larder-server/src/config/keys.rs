@@ -9,7 +9,9 @@ use std::time::Duration;
 use larder_eureka::response_cache::ReadOnlyTier;
 use larder_registry::lease::LeaseTime;
 
-use super::{Config, READ_ONLY_INTERVAL, Secret, consul, peers, rate_limit, regions, upstream};
+use super::{
+    Config, READ_ONLY_INTERVAL, Secret, consul, groups, peers, rate_limit, regions, upstream,
+};
 use crate::checks::allow::Allow;
 
 /// One setting: its dotted key, and what sets it from text, or says what was expected.
@@ -22,7 +24,7 @@ pub struct Key {
 
 /// Every key. `eureka.read_only_secs` comes after the mode that it belongs to, `eureka.region_apps` after the
 /// regions.
-pub const KEYS: [Key; 60] = [
+pub const KEYS: [Key; 76] = [
     Key { name: "listen", set: |config, text| put(&mut config.listen, addresses(text)) },
     Key {
         name: "limits.body_bytes",
@@ -243,6 +245,67 @@ pub const KEYS: [Key; 60] = [
         name: "consul.upstream_queries",
         set: |config, text| put(&mut config.consul.upstream_queries, number(text, 2..=10_000)),
     },
+    Key {
+        name: "groups.mode",
+        set: |config, text| put(&mut config.groups.mode, groups::mode(text)),
+    },
+    Key {
+        name: "groups.identity",
+        set: |config, text| put(&mut config.groups.identity, groups::identity(text)),
+    },
+    Key { name: "groups.listen", set: peer_listeners },
+    Key {
+        name: "groups.peers",
+        set: |config, text| groups::only_one(&mut config.groups.membership, groups::peers(text)),
+    },
+    Key {
+        name: "groups.peers_file",
+        set: |config, text| groups::only_one(&mut config.groups.membership, groups::file(text)),
+    },
+    Key {
+        name: "groups.peers_dns",
+        set: |config, text| groups::only_one(&mut config.groups.membership, groups::dns(text)),
+    },
+    Key {
+        name: "groups.peers_service",
+        set: |config, text| groups::only_one(&mut config.groups.membership, groups::service(text)),
+    },
+    Key {
+        name: "groups.token",
+        set: |config, text| put(&mut config.groups.token, groups::token(text)),
+    },
+    Key {
+        name: "groups.admit",
+        set: |config, text| put(&mut config.groups.admission, groups::admission(text)),
+    },
+    Key {
+        name: "groups.second_owner",
+        set: |config, text| put(&mut config.groups.second_owner, is_on(text)),
+    },
+    Key {
+        name: "groups.peer_timeout_ms",
+        set: |config, text| put(&mut config.groups.peer_timeout, millis(text, 1..=600_000)),
+    },
+    Key {
+        name: "groups.peer_connections",
+        set: |config, text| put(&mut config.groups.peer_connections, number(text, 1..=10_000)),
+    },
+    Key {
+        name: "groups.max_value_bytes",
+        set: |config, text| put(&mut config.groups.max_value_bytes, number(text, 1..=1 << 30)),
+    },
+    Key {
+        name: "groups.retry_secs",
+        set: |config, text| put(&mut config.groups.retry, secs(text, 0..=86_400)),
+    },
+    Key {
+        name: "groups.replicas",
+        set: |config, text| put(&mut config.groups.replicas, number(text, 1..=10_000)),
+    },
+    Key {
+        name: "groups.write_token",
+        set: |config, text| put(&mut config.groups.write_token, groups::token(text)),
+    },
     Key { name: "checks.allow", set: |config, text| put(&mut config.checks.allow, allow(text)) },
     Key {
         name: "checks.workers",
@@ -283,6 +346,12 @@ fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     addresses
         .collect::<Result<_, _>>()
         .map_err(|_| "IP addresses with ports, such as 127.0.0.1:8761 or [::1]:8761".to_owned())
+}
+
+/// As [`addresses`]; none in an empty list.
+fn peer_listeners(config: &mut Config, text: &str) -> Result<(), String> {
+    let listeners = if text.is_empty() { Ok(Vec::new()) } else { addresses(text) };
+    put(&mut config.groups.listen, listeners)
 }
 
 fn lease_time(text: &str) -> Result<LeaseTime, String> {

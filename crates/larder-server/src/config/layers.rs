@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use toml::Value;
 
-use super::{Config, KEYS};
+use super::{Config, Group, KEYS, groups};
 
 /// The longest configuration file.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -87,18 +87,24 @@ impl Layers {
     /// Puts the layers over the defaults.
     pub fn read(self) -> Result<Config, Mistakes> {
         let mut mistakes = Vec::new();
-        let mut settings = match &self.file {
+        let (mut settings, groups) = match &self.file {
             Some(file) => from_file(file, &mut mistakes),
-            None => BTreeMap::new(),
+            None => (BTreeMap::new(), Vec::new()),
         };
         settings.extend(self.environment);
         settings.extend(self.flags);
         let mut config = Config::default();
+        config.groups.groups = groups;
         for key in KEYS {
             if let Some((text, place)) = settings.get(key.name)
                 && let Err(expected) = (key.set)(&mut config, text)
             {
-                let problem = format!("expected {expected}, found {:?}", shown(text));
+                let found = if is_secret(key.name) {
+                    "something else".to_owned()
+                } else {
+                    format!("{:?}", without_credentials(text))
+                };
+                let problem = format!("expected {expected}, found {found}");
                 mistakes.push(Mistake { place: place.clone(), problem });
             }
         }
@@ -106,8 +112,13 @@ impl Layers {
     }
 }
 
+/// Whether the text of a setting must not be told.
+fn is_secret(key: &str) -> bool {
+    key.ends_with("token") || key.ends_with("password")
+}
+
 /// The text without the user and the password of a URL: a mistake ends up in logs.
-fn shown(text: &str) -> String {
+pub(super) fn without_credentials(text: &str) -> String {
     match text.split_once("://").zip(text.rsplit_once('@')) {
         Some(((scheme, _), (_, host))) => format!("{scheme}://...@{host}"),
         None => text.to_owned(),
@@ -116,27 +127,38 @@ fn shown(text: &str) -> String {
 
 type Settings = BTreeMap<&'static str, (String, String)>;
 
-fn from_file(file: &Path, mistakes: &mut Vec<Mistake>) -> Settings {
-    let mut settings = Settings::new();
+/// The settings of a file, and its tables of which there may be several.
+fn from_file(file: &Path, mistakes: &mut Vec<Mistake>) -> (Settings, Vec<Group>) {
     let shown = file.display().to_string();
+    match table_of(file, &shown) {
+        Ok(mut table) => {
+            let groups = table.remove("group");
+            let groups = groups.map(|tables| groups::read_tables(&tables, &shown, mistakes));
+            (settings(&table, &shown, mistakes), groups.unwrap_or_default())
+        }
+        Err(mistake) => {
+            mistakes.push(mistake);
+            (Settings::new(), Vec::new())
+        }
+    }
+}
+
+fn table_of(file: &Path, shown: &str) -> Result<toml::Table, Mistake> {
+    let text = read_text(file).map_err(|error| {
+        let problem = format!("cannot be read: {error}");
+        Mistake { place: shown.to_owned(), problem }
+    })?;
+    toml::from_str(&text).map_err(|error| {
+        let before = error.span().map_or("", |span| &text[..span.start]);
+        let line = 1 + before.matches('\n').count();
+        Mistake { place: format!("{shown}, line {line}"), problem: error.message().to_owned() }
+    })
+}
+
+fn settings(table: &toml::Table, shown: &str, mistakes: &mut Vec<Mistake>) -> Settings {
+    let mut settings = Settings::new();
     let mut mistake = |place, problem| mistakes.push(Mistake { place, problem });
-    let text = match read_text(file) {
-        Ok(text) => text,
-        Err(error) => {
-            mistake(shown, format!("cannot be read: {error}"));
-            return settings;
-        }
-    };
-    let table: toml::Table = match toml::from_str(&text) {
-        Ok(table) => table,
-        Err(error) => {
-            let before = error.span().map_or("", |span| &text[..span.start]);
-            let line = 1 + before.matches('\n').count();
-            mistake(format!("{shown}, line {line}"), error.message().to_owned());
-            return settings;
-        }
-    };
-    for (name, value) in flat(&table) {
+    for (name, value) in flat(table) {
         let place = format!("{name} in {shown}");
         match (KEYS.iter().find(|key| key.name == name), as_text(&value)) {
             (Some(key), Some(text)) => drop(settings.insert(key.name, (text, place))),

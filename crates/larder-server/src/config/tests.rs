@@ -16,7 +16,7 @@ fn read(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
 }
 
 /// For every key, a text that is not its default.
-const OTHER: [(&str, &str); 60] = [
+const OTHER: [(&str, &str); 76] = [
     ("listen", "127.0.0.2:1"),
     ("limits.body_bytes", "2048"),
     ("limits.header_bytes", "16384"),
@@ -72,6 +72,22 @@ const OTHER: [(&str, &str); 60] = [
     ("consul.cache_bytes", "1048578"),
     ("consul.stale_if_error_secs", "66"),
     ("consul.upstream_queries", "67"),
+    ("groups.mode", "native"),
+    ("groups.identity", "http://10.0.0.1:8761"),
+    ("groups.listen", "127.0.0.2:2"),
+    ("groups.peers", "http://10.0.0.1:8761,b=http://10.0.0.2:1"),
+    ("groups.peers_file", "/etc/larder/peers"),
+    ("groups.peers_dns", "larder.internal:8761"),
+    ("groups.peers_service", "larder"),
+    ("groups.token", "secret"),
+    ("groups.admit", "anyone"),
+    ("groups.second_owner", "on"),
+    ("groups.peer_timeout_ms", "71"),
+    ("groups.peer_connections", "72"),
+    ("groups.max_value_bytes", "73"),
+    ("groups.retry_secs", "74"),
+    ("groups.replicas", "75"),
+    ("groups.write_token", "secret"),
     ("checks.allow", "10.0.0.0/8,*.internal"),
     ("checks.workers", "12"),
     ("checks.limit", "13"),
@@ -153,6 +169,40 @@ fn every_mistake_is_told_at_once_with_its_place() {
         "LARDER_LOG_FILTER: expected a filter",
     ] {
         assert!(told.contains(mistake), "{mistake}\nis not in\n{told}");
+    }
+}
+
+#[test]
+fn groups_are_tables_of_the_file_beside_its_settings() {
+    let file = "[limits]\nheaders = 11\n[[group]]\nname = \"a\"\ndirectory = \"/srv\"";
+    let config = read(file, &[("LARDER_GROUPS_MODE", "native")]).expect("all is well");
+    assert_eq!((config.limits.headers, config.groups.groups.len()), (11, 1));
+    let told =
+        read("[limits]\nheaders = 5\n[[group]]\nname = \"a\"", &[("LARDER_GROUPS_PEERS_DNS", "a")]);
+    let told = told.expect_err("all is wrong");
+    for mistake in [
+        "limits.headers in larder.toml: expected",
+        "group[1].origin in larder.toml: is needed",
+        "LARDER_GROUPS_PEERS_DNS: expected NAME:PORT",
+    ] {
+        assert!(told.contains(mistake), "{mistake}\nis not in\n{told}");
+    }
+}
+
+#[test]
+fn the_members_of_a_ring_are_known_in_one_way() {
+    let file = "[groups]\npeers = [\"http://a\"]\npeers_service = \"cache\"";
+    let told = read(file, &[]).expect_err("there are two");
+    assert!(told.contains("groups.peers_service in larder.toml: expected only one of"), "{told}");
+    let none = read("[groups]\npeers = []\nlisten = []", &[]).expect("empty lists");
+    assert_eq!(none.groups, Groups::default());
+}
+
+#[test]
+fn a_token_that_is_refused_is_not_repeated() {
+    for key in ["token", "write_token"] {
+        let told = read(&format!("[groups]\n{key} = \"hunter 2\""), &[]).expect_err("a space");
+        assert!(!told.contains("hunter"), "{told}");
     }
 }
 

@@ -1,23 +1,24 @@
-//! The original, run beside: `go-micro/` built with Go.
+//! What is written in Go, run beside: a folder of this one, built with Go.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use larder_bench::child;
+use crate::child;
 
-/// The program around go-micro's cache, or why there is none.
-pub struct GoMicro(Result<PathBuf, String>);
+/// A program around a library of Go's, or why there is none.
+#[derive(Debug)]
+pub struct GoProgram(Result<PathBuf, String>);
 
-impl GoMicro {
-    /// Builds it beside this program.
-    pub fn build() -> Self {
+impl GoProgram {
+    /// Builds it, beside this program.
+    pub fn build(folder: &str) -> Self {
         let this = std::env::current_exe().expect("this program has a path");
-        let program = this.with_file_name("go-micro");
+        let program = this.with_file_name(folder);
         let built = Command::new("go")
             .args(["build", "-mod=readonly", "-trimpath", "-o"])
             .arg(&program)
             .arg(".")
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/go-micro"))
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
             .output();
         Self(match built {
             Ok(output) if output.status.success() => Ok(program),
@@ -30,7 +31,12 @@ impl GoMicro {
     pub fn numbers<const N: usize>(&self, subject: &str) -> [f64; N] {
         let Ok(program) = &self.0 else { return [f64::NAN; N] };
         let numbers = child::numbers_of(program, subject);
-        numbers.try_into().expect("go-micro/ prints as many numbers as are read")
+        numbers.try_into().expect("it prints as many numbers as are read")
+    }
+
+    /// Where it is, if it could be built.
+    pub fn path(&self) -> Option<&Path> {
+        self.0.as_ref().ok().map(PathBuf::as_path)
     }
 
     /// Why it was not measured.

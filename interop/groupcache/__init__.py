@@ -1,0 +1,1 @@
+"""Peers of Go's groupcache families, in one ring with Larders."""
