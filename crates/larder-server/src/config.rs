@@ -33,7 +33,7 @@ pub use regions::{Region, Regions};
 pub use upstream::{Address, Guard, Secret, Upstream};
 
 /// What can be set, grouped as the crates are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// `listen`: where connections are accepted; port 0 lets the system choose. At least one address,
     /// loopback by default: `127.0.0.1:8761`.

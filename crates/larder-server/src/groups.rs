@@ -261,6 +261,9 @@ fn options(group: &config::Group) -> GroupOptions {
     GroupOptions {
         max_bytes: group.max_bytes,
         ttl: group.ttl,
+        renew_ahead: group.renew_ahead,
+        stale_if_error: group.stale_if_error,
+        hot: group.hot,
         absent_ttl: group.absent,
         load_timeout: group.load_timeout,
         ..GroupOptions::default()

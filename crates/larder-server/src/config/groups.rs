@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use larder_peers::{Admission, Mode, Peer, PoolOptions};
+use larder_peers::{Admission, Hedge, Mode, Peer, PoolOptions};
 
 use super::Secret;
 
@@ -18,7 +18,7 @@ pub use table::{Group, Origin};
 pub(super) const MOST_GROUPS: usize = 256;
 
 /// Peer groups.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Groups {
     /// `groups.mode`: the family of programs in the ring; the same on every node. `mailgun-v2` by default.
     pub mode: Mode,
@@ -37,6 +37,8 @@ pub struct Groups {
     pub admission: Admission,
     /// `groups.second_owner`: whether the next owner is asked when the owner is of no use. `off` by default.
     pub second_owner: bool,
+    /// `groups.hedge`: when an owner that is slow is asked a second time. `off` by default.
+    pub hedge: Hedge,
     /// `groups.peer_timeout_ms`: how long a peer may take to answer; then the key is loaded here. 1 to
     /// 600,000, 15,000 by default.
     pub peer_timeout: Duration,
@@ -84,6 +86,7 @@ impl Default for Groups {
             token: Secret::default(),
             admission: defaults.admission,
             second_owner: defaults.second_owner,
+            hedge: defaults.hedge,
             peer_timeout: defaults.peer_timeout,
             peer_connections: defaults.connections,
             max_value_bytes: defaults.max_value,
@@ -117,6 +120,20 @@ pub(super) fn admission(text: &str) -> Result<Admission, String> {
         "peers" => Ok(Admission::Peers),
         "anyone" => Ok(Admission::Anyone),
         _ => Err("peers or anyone".to_owned()),
+    }
+}
+
+/// Reads when a get is hedged.
+pub(super) fn hedge(text: &str) -> Result<Hedge, String> {
+    /// Nothing on one machine or in one network is slow before.
+    const AT_LEAST: Duration = Duration::from_millis(1);
+    match text {
+        "off" => Ok(Hedge::Off),
+        "slowest" => Ok(Hedge::Slowest { at_least: AT_LEAST }),
+        text => match text.parse() {
+            Ok(millis @ 1..=60_000) => Ok(Hedge::After(Duration::from_millis(millis))),
+            _ => Err("off, slowest, or milliseconds from 1 to 60000".to_owned()),
+        },
     }
 }
 
@@ -241,6 +258,14 @@ mod tests {
         assert_eq!(mode("native"), Ok(Mode::Native));
         let told = mode("galaxycache").expect_err("its peers speak another protocol");
         assert_eq!(told, "mailgun-v2, golang, groupcache-go-v3, native");
+    }
+
+    #[test]
+    fn slow_owners_are_asked_again_never_by_time_or_as_the_slowest_are() {
+        assert_eq!(hedge("off"), Ok(Hedge::Off));
+        assert_eq!(hedge("20"), Ok(Hedge::After(Duration::from_millis(20))));
+        assert!(matches!(hedge("slowest"), Ok(Hedge::Slowest { .. })));
+        assert!(hedge("0").is_err() && hedge("60001").is_err() && hedge("p95").is_err());
     }
 
     #[test]

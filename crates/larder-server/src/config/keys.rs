@@ -24,7 +24,7 @@ pub struct Key {
 
 /// Every key. `eureka.read_only_secs` comes after the mode that it belongs to, `eureka.region_apps` after the
 /// regions.
-pub const KEYS: [Key; 76] = [
+pub const KEYS: [Key; 77] = [
     Key { name: "listen", set: |config, text| put(&mut config.listen, addresses(text)) },
     Key {
         name: "limits.body_bytes",
@@ -281,6 +281,10 @@ pub const KEYS: [Key; 76] = [
     Key {
         name: "groups.second_owner",
         set: |config, text| put(&mut config.groups.second_owner, is_on(text)),
+    },
+    Key {
+        name: "groups.hedge",
+        set: |config, text| put(&mut config.groups.hedge, groups::hedge(text)),
     },
     Key {
         name: "groups.peer_timeout_ms",

@@ -16,7 +16,7 @@ fn read(file: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
 }
 
 /// For every key, a text that is not its default.
-const OTHER: [(&str, &str); 76] = [
+const OTHER: [(&str, &str); 77] = [
     ("listen", "127.0.0.2:1"),
     ("limits.body_bytes", "2048"),
     ("limits.header_bytes", "16384"),
@@ -82,6 +82,7 @@ const OTHER: [(&str, &str); 76] = [
     ("groups.token", "secret"),
     ("groups.admit", "anyone"),
     ("groups.second_owner", "on"),
+    ("groups.hedge", "slowest"),
     ("groups.peer_timeout_ms", "71"),
     ("groups.peer_connections", "72"),
     ("groups.max_value_bytes", "73"),

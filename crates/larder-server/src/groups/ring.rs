@@ -33,6 +33,7 @@ pub(super) fn options(config: &Groups, clock: &Clock) -> PoolOptions {
         admission: config.admission,
         token: token.map(Token::from),
         second_owner: config.second_owner,
+        hedge: config.hedge,
         peer_timeout: config.peer_timeout,
         connections: config.peer_connections,
         max_value: config.max_value_bytes,

@@ -25,7 +25,7 @@ impl fmt::Debug for Measured {
 /// A figure: its name, what it says, its kind, and where it is.
 type Figure<S> = (&'static str, &'static str, MetricType, fn(&S) -> u64);
 
-const OF_GROUP: [Figure<GroupStats>; 12] = {
+const OF_GROUP: [Figure<GroupStats>; 17] = {
     use MetricType::{Counter, Gauge};
     [
         ("gets", "Gets, of clients and of peers", Counter, |stats| stats.gets),
@@ -49,6 +49,13 @@ const OF_GROUP: [Figure<GroupStats>; 12] = {
         ),
         ("peer_requests", "Requests of peers", Counter, |stats| stats.server_requests),
         ("removals", "Keys removed from here", Counter, |stats| stats.removals),
+        ("renewals", "Values to be renewed before they expired", Counter, |stats| stats.renewals),
+        ("renewals_failed", "Values that could not be", Counter, |stats| stats.renewals_failed),
+        ("stale", "Values handed out after their expiry", Counter, |stats| stats.stale),
+        ("hedges", "Gets sent a second time because the owner was slow", Counter, |stats| {
+            stats.hedges
+        }),
+        ("hedges_won", "Those answered by the second first", Counter, |stats| stats.hedges_won),
         ("tombstones", "Keys loaded past their owner for now", Gauge, |stats| stats.tombstones),
         ("max_bytes", "What the group may take", Gauge, |stats| stats.max_bytes),
     ]

@@ -281,3 +281,35 @@ fn outward() -> Option<IpAddr> {
     let address = socket.local_addr().ok()?.ip();
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_origin_is_down_a_value_that_has_expired_is_answered_as_such() {
+    let origin = Origin::of_values("").await;
+    let template = origin.template();
+    let server = Running::start(|config| {
+        config.groups.groups.push(larder_server::config::Group {
+            ttl: Duration::from_millis(50),
+            stale_if_error: Duration::from_secs(3_600),
+            ..group("values", &template)
+        });
+    })
+    .await;
+    let get = async || ask(server.address, "GET", "/cache/values/k", &[], b"").await;
+    let fresh = get().await;
+    assert_eq!((fresh.status, fresh.header("larder-stale")), (200, ""));
+    drop(origin);
+    let stale = async {
+        loop {
+            let got = get().await;
+            assert_eq!((got.status, got.text()), (200, "value of k".to_owned()));
+            if !got.header("larder-stale").is_empty() {
+                return got;
+            }
+        }
+    };
+    let stale = timeout(PATIENCE, stale).await.expect("it expires");
+    assert_eq!(stale.header("cache-control"), format!("max-age={}", stale.header("age")));
+    let missing = ask(server.address, "GET", "/cache/values/other", &[], b"").await;
+    assert_eq!(missing.status, 502, "{}", missing.text());
+    server.stop().await;
+}

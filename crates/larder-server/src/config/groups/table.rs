@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use larder_peers::HotPolicy;
 use toml::{Table, Value};
 
 use super::{MOST_GROUPS, Template};
 use crate::config::layers::{Mistake, without_credentials};
 
 /// A group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Group {
     /// `name`: what peers and clients know it by. 1 to 256 bytes, without a slash.
     pub name: String,
@@ -21,6 +22,15 @@ pub struct Group {
     pub max_bytes: u64,
     /// `ttl_secs`: how long a value is kept at most. 1 to 315,360,000; for ever by default.
     pub ttl: Duration,
+    /// `renew_ahead_secs`: what is read when less than this is left of its life is renewed in the background. 0 to
+    /// 86,400, 0 by default: not at all.
+    pub renew_ahead: Duration,
+    /// `stale_if_error_secs`: for how long after its expiry a value is still handed out, as such, to clients here
+    /// while there is no better one. 0 to 31,536,000, 0 by default: not at all.
+    pub stale_if_error: Duration,
+    /// `hot_qps`: copies of what other nodes own are kept of what is asked for so often a second. Above 0 and
+    /// up to 1,000,000; of everything by default.
+    pub hot: HotPolicy,
     /// `absent_secs`: for how long it is remembered that there is no such key. 0 to 86,400, 0 by default.
     pub absent: Duration,
     /// `load_timeout_ms`: how long the origin may take. 1 to 600,000, 10,000 by default.
@@ -47,10 +57,13 @@ pub enum Origin {
 }
 
 /// The keys of a table.
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 12] = [
     "name",
     "max_bytes",
     "ttl_secs",
+    "renew_ahead_secs",
+    "stale_if_error_secs",
+    "hot_qps",
     "absent_secs",
     "load_timeout_ms",
     "max_value_bytes",
@@ -129,6 +142,9 @@ impl Fields<'_> {
         let name = self.name();
         let max_bytes = self.number("max_bytes", 0..=1 << 40, 64 << 20);
         let ttl = self.number("ttl_secs", 1..=315_360_000, u64::MAX);
+        let renew_ahead = self.number("renew_ahead_secs", 0..=86_400, 0);
+        let stale_if_error = self.number("stale_if_error_secs", 0..=31_536_000, 0);
+        let hot = self.hot();
         let absent = self.number("absent_secs", 0..=86_400, 0);
         let load_timeout = self.number("load_timeout_ms", 1..=600_000, 10_000);
         let max_value_bytes = self.number("max_value_bytes", 1..=1 << 30, 1 << 20);
@@ -139,6 +155,9 @@ impl Fields<'_> {
             ttl: ttl.map(
                 |ttl| if ttl == u64::MAX { Duration::MAX } else { Duration::from_secs(ttl) },
             )?,
+            renew_ahead: renew_ahead.map(Duration::from_secs)?,
+            stale_if_error: stale_if_error.map(Duration::from_secs)?,
+            hot: hot?,
             absent: absent.map(Duration::from_secs)?,
             load_timeout: load_timeout.map(Duration::from_millis)?,
             max_value_bytes: usize::try_from(max_value_bytes?).ok()?,
@@ -168,6 +187,17 @@ impl Fields<'_> {
             self.mistake(field, &format!("expected a whole number from {from} to {to}"));
         }
         number
+    }
+
+    fn hot(&mut self) -> Option<HotPolicy> {
+        let Some(value) = self.table.get("hot_qps") else { return Some(HotPolicy::Always) };
+        let whole = value.as_integer().and_then(|number| u32::try_from(number).ok());
+        let qps = value.as_float().or(whole.map(f64::from));
+        let qps = qps.filter(|qps| *qps > 0.0 && *qps <= 1e6);
+        if qps.is_none() {
+            self.mistake("hot_qps", "expected a number above 0 and up to 1000000");
+        }
+        qps.map(|qps| HotPolicy::ByRate { qps })
     }
 
     fn origin(&mut self) -> Option<Origin> {
@@ -281,6 +311,9 @@ mod tests {
             directory = "/srv"
             max_bytes = 0
             ttl_secs = 5
+            renew_ahead_secs = 1
+            stale_if_error_secs = 2
+            hot_qps = 0.5
             absent_secs = 6
             load_timeout_ms = 7
             max_value_bytes = 8
@@ -297,6 +330,9 @@ mod tests {
             name: "pages".to_owned(),
             max_bytes: 0,
             ttl: Duration::from_secs(5),
+            renew_ahead: Duration::from_secs(1),
+            stale_if_error: Duration::from_secs(2),
+            hot: HotPolicy::ByRate { qps: 0.5 },
             absent: Duration::from_secs(6),
             load_timeout: Duration::from_millis(7),
             max_value_bytes: 8,
@@ -317,6 +353,7 @@ mod tests {
             origin = "http://root:hunter2@u/{key}"
             directory = "/srv"
             ttl_secs = 0
+            hot_qps = 0
             load_timeout_ms = "1s"
             [[group]]
             name = "same"
@@ -342,6 +379,7 @@ mod tests {
             "group[2].name in larder.toml: expected 1 to 256 bytes, without a slash",
             "group[2].directory in larder.toml: a group has an origin or a directory, not both",
             "group[2].ttl_secs in larder.toml: expected a whole number from 1 to 315360000",
+            "group[2].hot_qps in larder.toml: expected a number above 0 and up to 1000000",
             "group[2].load_timeout_ms in larder.toml: expected a whole number from 1 to 600000",
             "group[3].headers in larder.toml: a directory is sent none",
             "group[4].headers.a b in larder.toml: this cannot be the name of a header",

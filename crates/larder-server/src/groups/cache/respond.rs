@@ -7,7 +7,7 @@ use axum::http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE,
     X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use larder_peers::Got;
@@ -16,12 +16,18 @@ use super::conditions::{has_it, may_be_part};
 use super::etag::ETag;
 use super::range::{self, Asked};
 
+/// Of a value that has expired, and is answered because there is no better one: why there is none.
+const STALE: HeaderName = HeaderName::from_static("larder-stale");
+
 /// Answers `GET` or `HEAD`; `now` in milliseconds since 1970.
 pub(super) fn value(got: &Got<Bytes>, now: u64, method: &Method, asked: &HeaderMap) -> Response {
     let etag = ETag::of(got).to_string();
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(AGE, HeaderValue::from(got.age().as_secs()));
     headers.insert(CACHE_CONTROL, cache_control(got.age(), got.expiry().left(now)));
+    if let Some(error) = got.error() {
+        headers.insert(STALE, stale(&error.to_string()));
+    }
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     // What an origin sends is not for a browser to guess about.
@@ -46,6 +52,12 @@ pub(super) fn value(got: &Got<Bytes>, now: u64, method: &Method, asked: &HeaderM
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     let body = if *method == Method::HEAD { Body::empty() } else { Body::from(body) };
     (status, headers, body).into_response()
+}
+
+/// The first of it that can stand in a header.
+fn stale(error: &str) -> HeaderValue {
+    let plain = error.chars().take(200).map(|c| if c.is_ascii_graphic() { c } else { ' ' });
+    HeaderValue::try_from(plain.collect::<String>()).expect("it is plain")
 }
 
 /// Only a `GET` has parts.
