@@ -18,7 +18,6 @@ mod write;
 mod writes;
 
 use std::fmt;
-use std::hash::RandomState;
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -68,8 +67,6 @@ pub(crate) struct Core<S: Source<Key: GroupKey, Value: Codec>> {
     tombstones: Mutex<Tombstones<S::Key>>,
     /// The keys that are being renewed before they expire.
     renewals: Mutex<Renewals<S::Key>>,
-    /// Jitter needs no better randomness than a seeded hash.
-    dice: RandomState,
     /// For tasks that go on after their caller.
     myself: Weak<Self>,
 }
@@ -120,7 +117,6 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Group<S> {
             writes: Mutex::default(),
             tombstones: Mutex::default(),
             renewals: Mutex::default(),
-            dice: RandomState::new(),
             myself: Weak::clone(myself),
         })))
     }

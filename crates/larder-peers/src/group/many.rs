@@ -1,6 +1,6 @@
 //! Many keys at once: what is not in memory is asked for with one request for each owner.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -35,7 +35,7 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
     pub(super) async fn many(&self, keys: &[S::Key]) -> Vec<Outcome<S>> {
         let mut outcomes: Vec<_> = keys.iter().map(|key| self.read(key).map(Ok)).collect();
         let members = self.pool.members();
-        let (mut errands, mut alone) = (HashMap::new(), Vec::new());
+        let (mut errands, mut alone) = (BTreeMap::new(), Vec::new());
         for place in (0..keys.len()).filter(|place| outcomes[*place].is_none()) {
             let key = &keys[place];
             match members.remote_owner(key.as_bytes()) {

@@ -1,6 +1,6 @@
 //! Renewing values that are read near their expiry, so that no caller waits for the next ones.
 
-use std::hash::BuildHasher;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
@@ -70,9 +70,8 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
     fn renew_later(&self, key: &S::Key, reply: &Reply<Held<S::Value>>, seen: Seen) {
         let ahead = self.options.renew_ahead;
         let nanos = reply.expiry().nanos();
-        // The seed is the process's own, so that the copies of one value are not all renewed at once.
-        let dice = self.dice.hash_one((key.as_bytes(), nanos)).to_le_bytes();
-        let dice = u16::from_le_bytes([dice[0], dice[1]]);
+        // This process is in it, so that the copies of one value are not all renewed at once.
+        let dice = dice((&self.pool.identity, key.as_bytes(), nanos));
         if !is_due(seen.window(ahead), seen.left, seen.tier, dice)
             || !self.may_renew(key, reply, seen.tier)
             // A hit needs no runtime, and must not panic for want of one.
@@ -154,6 +153,14 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
     fn renewals(&self) -> MutexGuard<'_, Renewals<S::Key>> {
         self.renewals.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Chance enough, and the same again for the same.
+fn dice(of: impl Hash) -> u16 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    let bytes = hasher.finish().to_le_bytes();
+    u16::from_le_bytes([bytes[0], bytes[1]])
 }
 
 /// Whether the owner says that there is no such key any more.

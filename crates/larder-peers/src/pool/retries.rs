@@ -2,7 +2,7 @@
 //!
 //! Pure: `now` is an argument.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -52,9 +52,9 @@ pub struct RetryStats {
 
 #[derive(Debug)]
 pub(crate) struct Retries {
-    pending: HashMap<(String, Bytes), Pending>,
+    pending: BTreeMap<(String, Bytes), Pending>,
     /// Those that are being tried, each with who need not hear of it any more.
-    taken: HashMap<(String, Bytes), BTreeSet<String>>,
+    taken: BTreeMap<(String, Bytes), BTreeSet<String>>,
     most: usize,
     patience: Duration,
     completed: u64,
@@ -63,7 +63,7 @@ pub(crate) struct Retries {
 
 impl Retries {
     pub(crate) fn new(most: usize, patience: Duration) -> Self {
-        let (pending, taken) = (HashMap::new(), HashMap::new());
+        let (pending, taken) = (BTreeMap::new(), BTreeMap::new());
         Self { pending, taken, most, patience, completed: 0, given_up: 0 }
     }
 

@@ -75,6 +75,8 @@ pub(crate) struct Record {
     pub(crate) seed: u64,
     pub(crate) about: String,
     pub(crate) ttl: Duration,
+    /// So long before they expire, values may be loaded anew.
+    pub(crate) renew_ahead: Duration,
     pub(crate) tombstone: Duration,
     /// How far two clocks differ at most, in milliseconds.
     pub(crate) skew: u64,
@@ -187,7 +189,7 @@ impl Record {
             self.violated(format!("node {node} loads {key:?} {running} times at once"));
         }
         if let Some((began, ended)) = last {
-            let expired = now + GRAIN >= ended + millis(ttl);
+            let expired = now + GRAIN + millis(self.renew_ahead) >= ended + millis(ttl);
             if !expired && !self.may_have_forgotten(node, life, key, began) {
                 self.violated(format!("node {node} loads {key:?} again, and has it"));
             }
@@ -212,7 +214,9 @@ impl Record {
     }
 
     fn may_have_forgotten(&self, node: usize, life: u64, key: &Bytes, since: Moment) -> bool {
-        let told = self.forgot.get(&(node, key.clone())).is_some_and(|last| *last >= since);
+        // In one moment a load may be planned, the key be removed, and the load then begin: it counts as from
+        // before the removal, and is not kept.
+        let told = self.forgot.get(&(node, key.clone())).is_some_and(|last| last.0 >= since.0);
         let jumped = self.jumps.iter().any(|(at, when)| *at == node && *when >= since);
         let writes = self.writes.get(key).into_iter().flatten();
         let mut own = writes.filter(|write| (write.node, write.life) == (node, life));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use larder_cache::{Clock, Hands};
-use larder_peers::{Group, GroupOptions, HotCopy, Mode, Peer, Pool, PoolOptions};
+use larder_peers::{Group, GroupOptions, Hedge, HotCopy, Mode, Peer, Pool, PoolOptions};
 use tokio::task::JoinSet;
 
 use super::calls::Call;
@@ -49,6 +49,7 @@ pub(super) struct Stage {
     mode: Mode,
     pub(super) lists: Lists,
     pub(super) second_owner: bool,
+    hedges: bool,
     pub(super) is_ever_ill: bool,
     max_retries: usize,
     pub(super) network: Network,
@@ -75,6 +76,7 @@ pub(crate) async fn live(seed: u64, is_told: bool) -> Record {
         record.ttl = Duration::from_millis(least + dice.throw(5 * least));
         record.tombstone = TOMBSTONE;
         record.skew = [0, 500, 2_000][dice.pick(3)];
+        record.renew_ahead = if dice.once_in(3) { record.ttl / 4 } else { Duration::ZERO };
         record.lives_of_a_copy = if mode == Mode::Golang { 2 } else { 1 };
     }
     let slowest = [0, 30][dice.pick(2)];
@@ -82,6 +84,7 @@ pub(crate) async fn live(seed: u64, is_told: bool) -> Record {
         mode,
         lists,
         second_owner: dice.once_in(3),
+        hedges: dice.once_in(3),
         is_ever_ill: dice.once_in(2),
         max_retries: if dice.once_in(6) { 2 } else { 1_000 },
         network: Network::new(seed, nodes, slowest, history.clone()),
@@ -142,15 +145,21 @@ impl Stage {
             tombstone: TOMBSTONE,
             retry_for: Duration::from_secs(3_600),
             max_retries: self.max_retries,
+            hedge: if self.hedges { Hedge::After(Duration::from_millis(40)) } else { Hedge::Off },
             clock: Some(clock),
             ..PoolOptions::default()
         };
         let pool = Pool::new(self.name(node), options).unwrap();
         let life = self.network.life(node);
         let database = Database { node, life, history: self.history.clone() };
+        let (ttl, renew_ahead) = {
+            let record = self.history.lock();
+            (record.ttl, record.renew_ahead)
+        };
         let options = GroupOptions {
-            ttl: self.history.lock().ttl,
+            ttl,
             load_timeout: LOAD_TIMEOUT,
+            renew_ahead,
             ..GroupOptions::default()
         };
         let group = pool.group("g", database, options).unwrap();
