@@ -42,13 +42,15 @@ class Node:
         self.ring, self.name, self.port = ring, name, port
         self.identity = ring.family.identity.format(port)
         self.lines = []
+        self.process = None
 
     def start(self):
         self.process = Process(self.command(), SETTINGS)
         self.url = where_it_listens(self.process)
 
     def kill(self):
-        self.process.kill()
+        if self.process:
+            self.process.kill()
         for line in self.lines:
             line.close()
         self.lines.clear()
