@@ -81,12 +81,17 @@ impl Pool {
     ///
     /// Until the first list the ring is what it was: [`settled`](Self::settled) waits for that.
     pub fn follow(&self, discovery: impl Discovery) {
+        self.unfollow();
         let mut following = self.0.following();
-        if let Some(former) = following.take() {
-            former.abort();
-        }
         self.0.membership.send_replace(Membership::default());
         *following = self.0.tasks.spawn(follow(Arc::downgrade(&self.0), discovery));
+    }
+
+    /// Follows nothing any more: the ring stays as it is.
+    pub fn unfollow(&self) {
+        if let Some(former) = self.0.following().take() {
+            former.abort();
+        }
     }
 
     /// How following goes; everything zero while nothing is followed.

@@ -2,6 +2,7 @@
 //!
 //! A pool is a value: two of them in one process are two nodes of a ring, or of two rings.
 
+mod callers;
 mod options;
 mod retrier;
 mod retries;
@@ -12,6 +13,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::HeaderValue;
 use larder_cache::{Clock, Source, Ticker};
 use tokio::sync::{Notify, watch};
@@ -24,6 +26,7 @@ use crate::members::{self, MembersError, Peer};
 use crate::membership::Membership;
 use crate::ring::{Hash, Mode, Ring};
 use crate::tasks::Tasks;
+use callers::Callers;
 pub use options::{PoolError, PoolOptions, Token};
 pub(crate) use retrier::Retrier;
 pub(crate) use retries::Missing;
@@ -31,6 +34,9 @@ pub use retries::RetryStats;
 
 /// How often the names of peers are looked up, to know by their addresses who may ask here.
 const LOOKUP_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a lookup may take.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A node of a ring. Clones are handles on the same one.
 ///
@@ -46,8 +52,6 @@ pub(crate) struct Shared {
     ticker: Mutex<Option<Ticker>>,
     members: RwLock<Arc<Members>>,
     groups: RwLock<HashMap<String, Weak<dyn Served>>>,
-    /// Where requests of peers come from.
-    callers: RwLock<Arc<HashSet<IpAddr>>>,
     /// Told when there are other peers to look up.
     renamed: Arc<Notify>,
     pub(crate) retrier: Arc<Retrier>,
@@ -63,6 +67,8 @@ pub(crate) struct Shared {
 pub(crate) struct Members {
     pub(crate) peers: Vec<Member>,
     ring: Ring,
+    /// Where requests of peers come from.
+    callers: RwLock<Callers>,
 }
 
 /// A node of the ring.
@@ -74,6 +80,25 @@ pub(crate) struct Member {
 }
 
 impl Members {
+    fn new(peers: Vec<Member>, ring: Ring, callers_before: &Callers) -> Self {
+        let clients = peers.iter().filter_map(|member| member.client.as_ref());
+        let callers = Callers::of(clients.map(|client| client.address()), callers_before);
+        Self { peers, ring, callers: RwLock::new(callers) }
+    }
+
+    /// Looks up the peers that have names, all at once. One that is not found now is still known by what was
+    /// found before.
+    async fn look_up_callers(&self) {
+        let names = read(&self.callers).names();
+        let lookups = names.iter().map(|name| async move {
+            let found = tokio::time::timeout(LOOKUP_PATIENCE, tokio::net::lookup_host(name)).await;
+            if let Ok(Ok(found)) = found {
+                write(&self.callers).found(name, found.map(|found| found.ip()));
+            }
+        });
+        join_all(lookups).await;
+    }
+
     /// Who owns `key`, if not this process.
     pub(crate) fn remote_owner(&self, key: &[u8]) -> Option<(&str, &Arc<Client>)> {
         let member = self.peers.get(self.ring.owner(key)?)?;
@@ -132,10 +157,9 @@ impl Pool {
         let ring = Ring::new(options.mode, options.replicas, options.hash, &[identity.as_str()]);
         let alone = Member { identity: identity.clone(), client: None };
         let pool = Self(Arc::new(Shared {
-            members: RwLock::new(Arc::new(Members { peers: vec![alone], ring })),
+            members: RwLock::new(Arc::new(Members::new(vec![alone], ring, &Callers::default()))),
             ticker: Mutex::new(ticker),
             groups: RwLock::default(),
-            callers: RwLock::default(),
             renamed: Arc::default(),
             membership: watch::Sender::default(),
             following: Mutex::default(),
@@ -176,9 +200,7 @@ impl Pool {
             let shared = ring.shared_points();
             tracing::warn!(shared, "peers share points of the ring: give all nodes the same order");
         }
-        let callers = known_callers(&members);
-        let members = Arc::new(Members { peers: members, ring });
-        *write(&self.0.callers) = Arc::new(callers);
+        let members = Arc::new(Members::new(members, ring, &read(&before.callers)));
         let old = std::mem::replace(&mut *write(&self.0.members), members);
         drop(old);
         self.0.retrier.look_again();
@@ -301,14 +323,8 @@ impl Shared {
     }
 
     pub(crate) fn callers(&self) -> Arc<HashSet<IpAddr>> {
-        Arc::clone(&read(&self.callers))
+        read(&self.members().callers).all()
     }
-}
-
-/// The addresses that are written as such.
-fn known_callers(members: &[Member]) -> HashSet<IpAddr> {
-    let clients = members.iter().filter_map(|member| member.client.as_ref());
-    clients.filter_map(|client| client.address().ip()).map(|ip| ip.to_canonical()).collect()
 }
 
 /// Looks up peers that are reached by name, now and then, for as long as there is a pool.
@@ -320,19 +336,7 @@ async fn look_up_callers(pool: Weak<Shared>, renamed: Arc<Notify>) {
             () = renamed.notified() => {}
         }
         let Some(members) = pool.upgrade().map(|pool| pool.members()) else { return };
-        let mut callers = known_callers(&members.peers);
-        let named = members.others().map(|(_, client)| client.address());
-        let named: Vec<_> = named.filter(|address| address.ip().is_none()).collect();
-        for address in &named {
-            // A name that is not found now may be later.
-            if let Ok(found) = tokio::net::lookup_host(address.authority()).await {
-                callers.extend(found.map(|found| found.ip().to_canonical()));
-            }
-        }
-        let Some(pool) = pool.upgrade() else { return };
-        if !named.is_empty() && Arc::ptr_eq(&members, &pool.members()) {
-            *write(&pool.callers) = Arc::new(callers);
-        }
+        members.look_up_callers().await;
     }
 }
 

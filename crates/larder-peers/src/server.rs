@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
+use http::header::ORIGIN;
 use http::{HeaderMap, Method, Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -166,6 +167,10 @@ impl Shared {
     }
 
     fn admit(&self, headers: &HeaderMap, from: Option<IpAddr>) -> Result<(), Refusing> {
+        if headers.contains_key(ORIGIN) {
+            // A page in a browser on this machine can send a POST here without asking; no peer sends this.
+            return Err(refuse(Refusal::Stranger, "a web page is no peer"));
+        }
         let options = &self.options;
         let shown = headers.get(TOKEN_HEADER).map(http::HeaderValue::as_bytes);
         let token = options.token.as_ref().map(Token::as_str);

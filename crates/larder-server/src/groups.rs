@@ -134,6 +134,12 @@ impl Groups {
         for group in &of_ring.groups {
             let name = group.name.clone();
             let origin = of(group, of_ring.max_value_bytes, &client);
+            if group.load_timeout >= of_ring.peer_timeout {
+                tracing::warn!(
+                    group = name,
+                    "groups.peer_timeout_ms is no longer than load_timeout_ms: what is slow is loaded twice"
+                );
+            }
             let made = pool.group(&name, origin, options(group));
             let made = made.map_err(|reason| GroupsError::Group { name: name.clone(), reason })?;
             by_name.insert(name, made);
@@ -185,6 +191,8 @@ impl Groups {
     pub(crate) async fn leave(&self) {
         let registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(registered) = registered {
+            // A list without this process would be told as a trouble.
+            self.pool.unfollow();
             registered.close().await;
         }
     }

@@ -24,12 +24,14 @@ pub struct PeersFile {
     path: PathBuf,
     given: Option<String>,
     seen: Option<String>,
+    /// It could not be read since: what was given is given again, to say that all is well.
+    failed: bool,
 }
 
 impl PeersFile {
     /// Reads from `path`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), given: None, seen: None }
+        Self { path: path.into(), given: None, seen: None, failed: false }
     }
 
     /// Whether `text` is to be given away now, having been read.
@@ -37,8 +39,9 @@ impl PeersFile {
         let is_first = self.given.is_none();
         let is_whole = is_first || self.seen.as_deref() == Some(text);
         self.seen = Some(text.to_owned());
-        let settles = is_whole && self.given.as_deref() != Some(text);
+        let settles = is_whole && (self.failed || self.given.as_deref() != Some(text));
         if settles {
+            self.failed = false;
             self.given = Some(text.to_owned());
         }
         settles
@@ -106,5 +109,7 @@ mod tests {
         assert!(file.settles("a\nbc\n"));
         assert!(!file.settles("a\n") && !file.settles("a\nbc\n"), "it was the same all the time");
         assert!(!file.settles("a\nbc\n"));
+        file.failed = true;
+        assert!(file.settles("a\nbc\n") && !file.settles("a\nbc\n"), "all is well again");
     }
 }

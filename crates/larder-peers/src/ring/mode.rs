@@ -122,9 +122,14 @@ impl Mode {
 
     /// What a peer at this address is called, if its address is all there is to call it by.
     pub fn identity_at(self, address: SocketAddr) -> String {
+        self.identity_of(&address.to_string())
+    }
+
+    /// As [`identity_at`](Self::identity_at), of a host and a port.
+    pub fn identity_of(self, host_and_port: &str) -> String {
         match self.identity_form() {
-            IdentityForm::Url | IdentityForm::Free => format!("http://{address}"),
-            IdentityForm::HostPort => address.to_string(),
+            IdentityForm::Url | IdentityForm::Free => format!("http://{host_and_port}"),
+            IdentityForm::HostPort => host_and_port.to_owned(),
         }
     }
 

@@ -163,11 +163,7 @@ fn peer(entry: &str) -> Result<Peer, String> {
                     elsewhere, this process among them"
             .to_owned());
     }
-    let peer = Peer::new(name);
-    Ok(match address {
-        Some(address) => peer.at(address),
-        None => peer,
-    })
+    Ok(Peer::parse(entry))
 }
 
 /// Reads the path of a file with peers.

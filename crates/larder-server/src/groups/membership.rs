@@ -1,7 +1,7 @@
 //! Who stands in the ring, as it is configured.
 
 use std::fs::File;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,6 +33,10 @@ pub(super) fn open(
         Membership::Service(name) => {
             let (name, (host, port)) = (Name::new(name), reached_at(pool.identity(), at)?);
             let identity = pool.identity();
+            if host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()) {
+                let says = "peers are told an address of this machine alone: set groups.identity or listen";
+                tracing::warn!(identity, "{says}");
+            }
             let mut own = Registered::start(registry.clone(), &name, identity, (&host, port));
             pool.follow(Instances::new(registry.clone(), name, pool.mode(), &mut own));
             return Ok(Some(own));

@@ -15,7 +15,7 @@ use larder_registry::event::Event;
 use larder_registry::model::{Instance, Lease, Name, Port, Status};
 use larder_registry::{Error, Registry};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 /// What an instance is called in the ring.
 const IDENTITY: &str = "groups-identity";
@@ -92,26 +92,38 @@ impl Discovery for Instances {
 /// Those that are up, each once.
 fn peers(service: &Service, mode: Mode) -> Vec<Peer> {
     let up = service.instances().filter(|instance| instance.effective_status() == Status::Up);
-    let mut peers: Vec<Peer> = up.filter_map(|instance| peer(instance, mode)).collect();
+    let mut peers: Vec<Peer> = up.filter_map(|instance| fit(instance, mode)).collect();
     // One that was registered twice, by itself and by somebody for it, is one.
     peers.sort_by(|a, b| a.identity().cmp(b.identity()));
     peers.dedup_by(|a, b| a.identity() == b.identity());
     peers
 }
 
-/// None for an instance that has no address. One that was registered by somebody else is called after it.
+/// None for an instance that cannot be a peer: one of them is not to keep all others from their ring.
+fn fit(instance: &Instance, mode: Mode) -> Option<Peer> {
+    let peer = peer(instance, mode);
+    if peer.is_none() {
+        let (instance, mode) = (instance.key(), mode.name());
+        tracing::warn!(%instance, mode, "left out of the ring: it has no address or name for it");
+    }
+    peer
+}
+
+/// One that was registered by somebody else is called after its address.
 fn peer(instance: &Instance, mode: Mode) -> Option<Peer> {
     let port = instance.address.port.filter(|port| port.enabled)?.number;
     let host = instance.address.ip.as_ref().or(instance.address.host.as_ref())?;
     let address = host.parse().ok().map(|ip| SocketAddr::new(ip, port));
     let at = address.map_or_else(|| format!("{host}:{port}"), |address| address.to_string());
-    let peer = match (instance.metadata.get(IDENTITY), address) {
-        (Some(identity), _) if Address::parse(identity).is_some() => Peer::new(identity),
-        (Some(identity), _) => Peer::new(identity).at(at),
-        (None, Some(address)) => Peer::new(mode.identity_at(address)),
-        (None, None) => Peer::new(at),
-    };
-    Some(peer)
+    let identity = instance.metadata.get(IDENTITY).map(str::to_owned);
+    let identity = identity.unwrap_or_else(|| mode.identity_of(&at));
+    // A name that is an address says itself where it is.
+    let dialled = Address::parse(&identity).or_else(|| Address::parse(&at))?;
+    let fits = mode.identity_form().fits(&identity) && !dialled.is_secured();
+    fits.then(|| match Address::parse(&identity) {
+        Some(_) => Peer::new(identity),
+        None => Peer::new(identity).at(at),
+    })
 }
 
 /// This process, registered.
@@ -120,7 +132,8 @@ pub(super) struct Registered {
     registry: Arc<dyn Registry>,
     instance: Instance,
     entered: Option<oneshot::Receiver<()>>,
-    task: JoinHandle<()>,
+    /// Aborted when this is dropped.
+    task: JoinSet<()>,
 }
 
 impl Registered {
@@ -133,15 +146,14 @@ impl Registered {
     ) -> Self {
         let instance = instance(service, identity, host, port);
         let (enter, entered) = oneshot::channel();
-        let task = tokio::spawn(stay(registry.clone(), instance.clone(), enter));
+        let mut task = JoinSet::new();
+        task.spawn(stay(registry.clone(), instance.clone(), enter));
         Self { registry, instance, entered: Some(entered), task }
     }
 
     /// Takes the registration back. If nobody hears it soon, it ends with its lease.
-    pub(super) async fn close(self) {
-        self.task.abort();
-        // It ended, or was aborted: both is as wanted.
-        let _ = self.task.await;
+    pub(super) async fn close(mut self) {
+        self.task.shutdown().await;
         let key = self.instance.key();
         let farewell = tokio::time::timeout(FAREWELL, self.registry.deregister(&key)).await;
         if !matches!(farewell, Ok(Ok(_) | Err(Error::NotFound(_)))) {
@@ -217,9 +229,26 @@ mod tests {
         by_name.address.host = Some("node-4".to_owned());
         by_name.address.port = Some(Port { number: 81, enabled: true });
         service.put(Arc::new(by_name), 5);
-        let urls = ["http://10.0.0.2:81", "http://[fd00::1]:81", "node-4:81"];
+        let urls = ["http://10.0.0.2:81", "http://[fd00::1]:81", "http://node-4:81"];
         assert_eq!(named(&service, Mode::MailgunV2), urls);
-        assert!(named(&service, Mode::GroupcacheGoV3).contains(&"[fd00::1]:81".to_owned()));
+        // Its name is for rings of another mode.
+        assert_eq!(named(&service, Mode::GroupcacheGoV3), ["[fd00::1]:81", "node-4:81"]);
+    }
+
+    #[test]
+    fn what_cannot_be_a_peer_is_left_out_and_nobody_else() {
+        let name = Name::new("ring");
+        let mut service = Service::new(name.clone(), 0, []);
+        service.put(Arc::new(instance(&name, "http://10.0.0.2:81", "10.0.0.2", 81)), 1);
+        for (revision, identity) in (2..).zip(["", "https://10.0.0.3:81", "10.0.0.3:81"]) {
+            let mut unfit = instance(&name, identity, "10.0.0.3", 81);
+            unfit.id = format!("unfit-{revision}");
+            service.put(Arc::new(unfit), revision);
+        }
+        let mut nowhere = instance(&name, "http://u@x", "a b", 81);
+        nowhere.id = "nowhere".to_owned();
+        service.put(Arc::new(nowhere), 9);
+        assert_eq!(named(&service, Mode::MailgunV2), ["http://10.0.0.2:81"]);
     }
 
     #[test]

@@ -313,3 +313,39 @@ async fn while_the_origin_is_down_a_value_that_has_expired_is_answered_as_such()
     assert_eq!(missing.status, 502, "{}", missing.text());
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_page_on_this_machine_is_no_peer() {
+    let origin = Origin::of_values("").await;
+    let server = alone(&origin, |config| config.groups.mode = larder_peers::Mode::Native).await;
+    let set = ask(server.address, "PUT", "/cache/values/k", &[], b"set").await;
+    assert_eq!(set.status, 204, "{}", set.text());
+    let path = "/_groupcache/values/_remove-keys/";
+    let keys = br#"{"keys":["k"]}"#;
+    let page = ask(server.address, "POST", path, &["origin: http://page.example"], keys).await;
+    assert_eq!(page.status, 403, "{}", page.text());
+    assert_eq!(ask(server.address, "GET", "/cache/values/k", &[], b"").await.text(), "set");
+    assert_eq!(ask(server.address, "POST", path, &[], keys).await.status, 200);
+    let again = ask(server.address, "GET", "/cache/values/k", &[], b"").await;
+    assert_eq!(again.text(), "value of k");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_origin_wants_nobody_to_keep_is_not_there_when_it_is_down() {
+    let origin = Origin::of_values("cache-control: no-store\r\n").await;
+    let template = origin.template();
+    let server = Running::start(|config| {
+        config.groups.groups.push(larder_server::config::Group {
+            stale_if_error: Duration::from_secs(3_600),
+            ..group("values", &template)
+        });
+    })
+    .await;
+    let get = async || ask(server.address, "GET", "/cache/values/k", &[], b"").await;
+    assert_eq!(get().await.text(), "value of k");
+    drop(origin);
+    let down = get().await;
+    assert_eq!((down.status, down.header("cache-control")), (502, "no-store"), "{}", down.text());
+    server.stop().await;
+}

@@ -1,5 +1,7 @@
 //! An HTTP server as an origin: one GET for each value.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use larder_cache::{Fetched, Fresh};
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue, LOCATION};
@@ -73,8 +75,8 @@ impl Http {
         }
     }
 
-    /// The first answer that is no redirect. It may take as long as it likes: the group drops it in time. The configured headers may be secrets: another server than the
-    /// configured one does not get them.
+    /// The first answer that is no redirect. It may take as long as it likes: the group drops it in time. The
+    /// configured headers may be secrets: another server than the configured one does not get them.
     async fn ask(&self, first: Url) -> Result<Response, OriginError> {
         let (mut url, mut is_at_home) = (first.clone(), true);
         for before in 0.. {
@@ -104,6 +106,8 @@ impl Http {
         let ttl = freshness::shortened(response.headers());
         let value = Fresh::new(self.body(response).await?);
         let value = match ttl {
+            // It is not to be found again when the origin is down, either.
+            Some(Duration::ZERO) => value.ttl(Duration::ZERO).unkept(),
             Some(ttl) => value.ttl(ttl),
             None => value,
         };
