@@ -22,14 +22,13 @@ impl Callers {
     pub(super) fn of<'a>(addresses: impl Iterator<Item = &'a Address>, before: &Self) -> Self {
         let mut callers = Self::default();
         for address in addresses {
-            match address.ip() {
-                Some(ip) => drop(callers.written.insert(ip.to_canonical())),
-                None => {
-                    let name = address.authority();
-                    let known = before.named.get(name).cloned().unwrap_or_default();
-                    callers.named.insert(name.to_owned(), known);
-                }
+            if let Some(ip) = address.ip() {
+                callers.written.insert(ip.to_canonical());
+                continue;
             }
+            let name = address.authority();
+            let known = before.named.get(name).cloned().unwrap_or_default();
+            callers.named.insert(name.to_owned(), known);
         }
         callers.add_up();
         callers
