@@ -171,6 +171,11 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         let bytes = Bytes::copy_from_slice(key.as_bytes());
         let removed = self.removed(&members, &bytes);
         let keepers = removed.keepers();
+        if members.remote_owner(&bytes).is_none() {
+            // As the owner, before the second one hears: that one would ask here in between, get the old value, and
+            // keep its copy, because it is told only once.
+            self.forget(&key);
+        }
         let mut told = removed.tell_in_turn(&keepers).await;
         let missed = |name: &&String| told.missed.contains_key(*name);
         let missed_keepers: BTreeSet<_> = keepers.iter().filter(missed).cloned().collect();

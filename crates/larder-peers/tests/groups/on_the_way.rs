@@ -156,6 +156,29 @@ async fn who_asks_the_second_owner_hears_after_it() {
 }
 
 #[tokio::test]
+async fn an_owner_that_removes_has_forgotten_before_the_second_owner_hears() {
+    let (owner, ways) = barred(true).await;
+    let (second, _) = barred(true).await;
+    let urls = [owner.url.clone(), second.url.clone()];
+    for node in [&owner, &second] {
+        node.pool.set_peers(urls.clone()).unwrap();
+    }
+    let key: &'static str = Box::leak(key_owned_by(&owner, "k").into_boxed_str());
+    owner.source.becomes(key, "old");
+    assert_eq!(owner.text(key).await, "old");
+    owner.source.becomes(key, "new");
+    ways.bar(&second, Way::Held);
+    let group = owner.group.clone();
+    let removing = tokio::spawn(async move { group.remove(&key_of(key)).await });
+    until(async || ways.waiting(&second) == 1).await;
+    // As if it had heard already: what it gets now, it keeps.
+    assert_eq!(second.text(key).await, "new");
+    ways.bar(&second, Way::Open);
+    removing.await.unwrap().unwrap();
+    assert_eq!((owner.text(key).await, second.text(key).await), ("new".into(), "new".into()));
+}
+
+#[tokio::test]
 async fn what_a_second_owner_missed_is_loaded_past_it() {
     let ([remover, owner, second, asker], ways, key) = with_second_owners().await;
     ways.bar(&second, Way::Refused);
