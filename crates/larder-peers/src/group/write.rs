@@ -56,12 +56,7 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         expiry: Expiry,
         copy: HotCopy,
     ) -> Result<(), WriteError> {
-        let now = self.pool.clock.wall();
-        let ttl = expiry.left(now);
-        // What is kept for less than it was set for must not be handed on for longer.
-        let expiry =
-            if ttl > self.options.ttl { Expiry::after(now, self.options.ttl) } else { expiry };
-        let held = Held::set(value, expiry);
+        let held = Held::set(value, self.limited(expiry));
         if held.value.size() > self.pool.options.max_value {
             // A peer would hang up in the middle of it, which looks as if it had failed.
             return Err(WriteError::TooLarge);
@@ -93,6 +88,12 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         Ok(())
     }
 
+    /// What is kept for less than it was set for must not be handed on for longer.
+    fn limited(&self, expiry: Expiry) -> Expiry {
+        let (now, ttl) = (self.pool.clock.wall(), self.options.ttl);
+        if expiry.left(now) > ttl { Expiry::after(now, ttl) } else { expiry }
+    }
+
     fn removed<'a>(&'a self, members: &'a Members, key: &'a [u8]) -> Removed<'a> {
         Removed { pool: &self.pool, members, group: &self.name, key }
     }
@@ -122,12 +123,13 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         }
     }
 
-    /// Keeps a value as its owner.
+    /// Keeps a value as its owner, for no longer than the ttl here, whoever has set it.
     pub(super) fn keep(&self, key: &S::Key, held: Held<S::Value>) -> Result<(), WriteError> {
         self.writes().disturb(key);
         self.tombstones().lift(key);
         self.hot.invalidate(key);
-        let left = held.expiry().left(self.pool.clock.wall());
+        let expiry = self.limited(held.expiry());
+        let (held, left) = (Held::set(held.value, expiry), expiry.left(self.pool.clock.wall()));
         if left.is_zero() {
             self.main.invalidate(key);
             return Ok(());

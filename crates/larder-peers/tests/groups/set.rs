@@ -63,6 +63,29 @@ async fn a_set_value_expires_when_it_was_said_to() {
 }
 
 #[tokio::test]
+async fn an_owner_keeps_what_a_peer_sets_for_no_longer_than_its_own_ttl() {
+    let (clock, hands) = Clock::by_hand(1_000_000);
+    let with = PoolOptions { clock: Some(clock), ..options(Mode::MailgunV2) };
+    let ttl = Duration::from_secs(10);
+    let owner = node(with.clone(), GroupOptions { ttl, ..GroupOptions::default() }).await;
+    // Without a ttl of its own, as Go's peers are.
+    let setter = node(with, GroupOptions::default()).await;
+    for node in [&owner, &setter] {
+        node.pool.set_peers([owner.url.clone(), setter.url.clone()]).unwrap();
+    }
+    let key = key_owned_by(&owner, "k");
+    let day = Expiry::after(1_000_000, Duration::from_secs(86_400));
+    for (expiry, now) in [(Expiry::NEVER, 1_000_000), (day, 1_010_000)] {
+        let value = Bytes::from("set");
+        setter.group.set(&key_of(&key), value, expiry, HotCopy::Drop).await.unwrap();
+        let got = setter.group.get(&key_of(&key)).await.unwrap();
+        assert_eq!((&got[..], got.expiry()), (&b"set"[..], Expiry::after(now, ttl)));
+        hands.advance(ttl);
+        assert_eq!(setter.text(&key).await, format!("v:{key}"));
+    }
+}
+
+#[tokio::test]
 async fn a_value_that_has_expired_already_is_not_kept_and_replaces_what_there_was() {
     let ring = ring(Mode::MailgunV2, 2).await;
     let key = key_owned_by(&ring[1], "k");
