@@ -32,6 +32,10 @@ pub use transport::{Duplex, Tcp, Transport};
 /// How much of an error's text is read; as Go's client.
 const ERROR_BYTES: usize = 1 << 20;
 
+/// What an answer may have beside its values, in bytes: their limit is one for values, as where they are set, and
+/// around each of a thousand there are fewer than a hundred.
+const FRAMING: usize = 1 << 17;
+
 /// What a client of a peer may do.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
@@ -39,7 +43,7 @@ pub(crate) struct Limits {
     pub(crate) connections: usize,
     /// For a whole call, with its wait for a connection.
     pub(crate) timeout: Duration,
-    /// The longest body of an answer, in bytes.
+    /// The longest value of an answer, or all of them together, in bytes.
     pub(crate) body: usize,
 }
 
@@ -106,7 +110,8 @@ pub enum CallError {
     /// It failed several times in a row, and is left alone for a second.
     #[error("the peer failed several times, and is tried again within a second")]
     Resting,
-    /// Its answer is longer than the pool's [limit](crate::PoolOptions::max_value).
+    /// Its answer is longer than the pool's [limit](crate::PoolOptions::max_value), and 128 KiB for what is around
+    /// the value.
     #[error("the peer's answer is longer than {0} bytes")]
     TooLong(usize),
     /// The key is longer than a request's path may be: some 65,000 bytes when it is escaped.
@@ -226,7 +231,10 @@ impl Client {
         });
         let asks = head.headers.get(ASKS_HEADER).and_then(|asks| asks.to_str().ok()?.parse().ok());
         let status = head.status.as_u16();
-        let limit = if status == 200 { self.limits.body } else { ERROR_BYTES };
+        let limit = match status {
+            200 => self.limits.body.saturating_add(FRAMING),
+            _ => ERROR_BYTES,
+        };
         let (body, is_whole) = read(body, limit).await?;
         if status == 200 && !is_whole {
             return Err(CallError::TooLong(limit));

@@ -231,8 +231,11 @@ impl Shared {
                 room -= bytes.len();
                 Outcome::of_value(bytes, expiry, qps)
             }
-            Ok(_) => Outcome::of_error(413, String::new()),
-            Err(why) => Outcome::of_error(self.options.mode.status(why.refusal), why.text),
+            Err(why) if why.text.len() <= room => {
+                room -= why.text.len();
+                Outcome::of_error(self.options.mode.status(why.refusal), why.text)
+            }
+            _ => Outcome::of_error(413, String::new()),
         });
         Ok(value(encode_outcomes(outcomes.collect())))
     }

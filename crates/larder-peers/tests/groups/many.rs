@@ -118,6 +118,16 @@ async fn more_keys_and_more_bytes_than_a_request_holds_are_divided() {
 }
 
 #[tokio::test]
+async fn an_answer_whose_values_are_just_the_most_that_there_may_be_is_read() {
+    let bounded = PoolOptions { max_value: 60_000, ..options(Mode::Native) };
+    let ring = ring_with(2, bounded, GroupOptions::default()).await;
+    let big = keys(keys_owned_by(&ring[1], "big").take(20));
+    let got = ring[0].group.get_many(&big).await;
+    assert!(got.iter().all(|got| got.as_ref().unwrap().len() == 3_000));
+    assert_eq!(ring[1].group.stats().server_requests, 20, "each was asked for once");
+}
+
+#[tokio::test]
 async fn what_is_removed_or_set_while_it_is_asked_for_is_not_kept() {
     for is_set in [false, true] {
         let ring = ring(Mode::Native, 3).await;

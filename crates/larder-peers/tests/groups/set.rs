@@ -186,6 +186,19 @@ async fn a_set_goes_on_when_its_caller_gives_up() {
 }
 
 #[tokio::test]
+async fn a_value_of_just_the_most_that_there_may_be_is_set_and_read_everywhere() {
+    for mode in [Mode::MailgunV2, Mode::Native] {
+        let bounded = PoolOptions { max_value: 1_000_000, ..options(mode) };
+        let ring = ring_with(2, bounded, GroupOptions::default()).await;
+        let key = key_of(&key_owned_by(&ring[1], "k"));
+        let large = Bytes::from(vec![7; 1_000_000]);
+        ring[0].group.set(&key, large.clone(), Expiry::NEVER, HotCopy::Drop).await.unwrap();
+        assert!(ring[0].group.get(&key).await.unwrap()[..] == large, "{mode:?}");
+        assert_eq!(ring[0].source.all_loads(), 0, "{mode:?}: it was not loaded past its owner");
+    }
+}
+
+#[tokio::test]
 async fn a_value_that_no_peer_would_take_in_is_not_sent() {
     let small = PoolOptions { max_value: 1_000, ..options(Mode::MailgunV2) };
     let ring = ring_with(2, small, GroupOptions::default()).await;
