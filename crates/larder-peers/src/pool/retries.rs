@@ -117,11 +117,12 @@ impl Retries {
         self.pending.values().map(|pending| pending.due).min()
     }
 
-    /// Takes some of those that are due. Each must be [put back](Self::put_back).
+    /// Takes some of those that are due, who waits longest first. Each must be [put back](Self::put_back).
     pub(crate) fn take_due(&mut self, now: Time) -> Vec<Pending> {
         let due = self.pending.iter().filter(|(_, pending)| pending.due <= now);
-        let due: Vec<_> = due.map(|(id, _)| id.clone()).take(BATCH).collect();
-        let taken = due.into_iter().filter_map(|id| {
+        let mut due: Vec<_> = due.map(|(id, pending)| (pending.due, id.clone())).collect();
+        due.sort_by_key(|(due, _)| *due);
+        let taken = due.into_iter().take(BATCH).filter_map(|(_, id)| {
             let pending = self.pending.remove(&id)?;
             self.taken.insert(id, BTreeSet::new());
             Some(pending)
@@ -223,6 +224,19 @@ mod tests {
         let taken = retries.take_due(at(61)).pop().unwrap();
         retries.put_back(taken, at(61));
         assert_eq!(retries.stats(), RetryStats { pending: 0, completed: 1, given_up: 1 });
+    }
+
+    #[test]
+    fn of_more_than_are_taken_at_a_time_those_that_wait_longest_come_first() {
+        let mut retries = Retries::new(1_000, Duration::from_secs(60));
+        for n in (0..2 * BATCH).rev() {
+            // The later ones come first in the order of keys.
+            let name = Bytes::from(format!("{:03}", 999 - n));
+            retries.add("g", &name, missing(&["b"], &[]), Time::from_millis(n as u64));
+        }
+        let taken = retries.take_due(at(2));
+        let longest = taken.iter().all(|one| one.key > format!("{:03}", 999 - BATCH));
+        assert!(longest && taken.len() == BATCH, "{taken:?}");
     }
 
     #[test]
