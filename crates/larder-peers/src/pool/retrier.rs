@@ -1,5 +1,6 @@
 //! Tries removals again at the peers that did not take them.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -68,19 +69,21 @@ impl Retrier {
         }
     }
 
-    /// Tells those who have not heard; leaves in it those who still have not.
+    /// Tells those who have not heard; leaves in it those who still have not. Who is not in the ring is not asked,
+    /// and waits: it may come back with the old value.
     async fn again(pool: &Arc<Shared>, mut pending: Pending) -> Pending {
         let (members, began) = (pool.members(), pool.clock.now());
         let is_member = |name: &String| members.others().any(|(other, _)| other == name);
-        // Who is not in the ring any more is not asked any more, either.
-        pending.to.retain(is_member);
-        let Pending { group, key, to, .. } = &pending;
+        let (to, mut still): (BTreeSet<_>, BTreeSet<_>) =
+            std::mem::take(&mut pending.to).into_iter().partition(is_member);
+        let Pending { group, key, .. } = &pending;
         let removed = Removed { pool, members: &members, group, key };
         let were_away = !pending.keepers.is_empty();
-        let mut told = removed.tell(to, were_away).await;
+        let mut told = removed.tell(&to, were_away).await;
         let heard: Vec<_> = to.iter().filter(|peer| !told.missed.contains_key(*peer)).collect();
         let spreads = pending.spreads || told.differ;
-        let are_away = pending.keepers.iter().any(|keeper| told.missed.contains_key(keeper));
+        let is_away = |keeper| told.missed.contains_key(keeper) || still.contains(keeper);
+        let are_away = pending.keepers.iter().any(is_away);
         if spreads && !heard.is_empty() {
             // Until now others could get the old value from them, and may have kept it.
             let mut rest = removed.others(&[]);
@@ -96,7 +99,8 @@ impl Retrier {
         {
             group.lift_tombstone(key, began);
         }
-        (pending.to, pending.spreads) = (told.missed.into_keys().collect(), spreads);
+        still.extend(told.missed.into_keys());
+        (pending.to, pending.spreads) = (still, spreads);
         pending
     }
 

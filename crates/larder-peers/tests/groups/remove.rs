@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use larder_peers::{GroupOptions, Mode, Peer, PoolOptions, WriteError};
 
 use super::set::set;
 use super::support::*;
+use super::wires::{World, ms, secs, world};
 
 #[tokio::test]
 async fn after_a_removal_nobody_has_it_and_each_key_is_loaded_once_more() {
@@ -127,14 +129,46 @@ async fn a_set_after_a_removal_that_the_owner_missed_is_not_undone_by_it() {
     assert_eq!(ring[1].has(&key).as_deref(), Some("after"));
 }
 
-#[tokio::test]
-async fn who_is_not_in_the_ring_any_more_is_not_told_any_more() {
-    let mut ring = ring(Mode::MailgunV2, 2).await;
-    ring[1].goes_away().await;
-    ring[0].group.remove(&key_of("k")).await.unwrap_err();
-    ring[0].pool.set_peers([ring[0].url.clone()]).unwrap();
-    until(async || ring[0].pool.retries().pending == 0).await;
-    assert_eq!(ring[0].text("k").await, "v:k");
+/// Two nodes in paused time, with a copy at the second one that it keeps because the first one, which removed the
+/// key, could not reach it; and is alone in its ring now.
+async fn left_with_a_copy(retry_for: Duration) -> (World, Bytes) {
+    let with = PoolOptions { retry_for, ..options(Mode::MailgunV2) };
+    let world = world(2, ms(1), with, |_| GroupOptions::default());
+    let [here, there] = &world.nodes[..] else { panic!("there are two") };
+    let key = here.key("k");
+    there.group.get(&key).await.unwrap();
+    let (own, lost) = (Peer::new(&here.url), Peer::new(&there.url).at("10.9.9.9:1"));
+    here.pool.set_peers([own.clone(), lost]).unwrap();
+    here.group.remove(&key).await.unwrap_err();
+    here.pool.set_peers([own]).unwrap();
+    (world, key)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_left_the_ring_before_it_heard_is_told_when_it_is_back() {
+    let (world, key) = left_with_a_copy(secs(300)).await;
+    let [here, there] = &world.nodes[..] else { panic!("there are two") };
+    let heard = there.group.stats().server_requests;
+    tokio::time::sleep(secs(60)).await;
+    let retries = here.pool.retries();
+    assert_eq!((retries.pending, retries.completed), (1, 0));
+    assert_eq!(there.group.stats().server_requests, heard, "it is not asked");
+    assert!(there.group.peek(&key).is_some());
+    here.pool.set_peers([here.url.clone(), there.url.clone()]).unwrap();
+    tokio::time::sleep(secs(11)).await;
+    let retries = here.pool.retries();
+    assert_eq!((retries.pending, retries.completed, retries.given_up), (0, 1, 0));
+    assert!(there.group.peek(&key).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_left_the_ring_for_good_is_given_up_after_a_while() {
+    let (world, _) = left_with_a_copy(secs(30)).await;
+    tokio::time::sleep(secs(29)).await;
+    assert_eq!(world.nodes[0].pool.retries().pending, 1);
+    tokio::time::sleep(secs(12)).await;
+    let retries = world.nodes[0].pool.retries();
+    assert_eq!((retries.pending, retries.completed, retries.given_up), (0, 0, 1));
 }
 
 #[tokio::test]
