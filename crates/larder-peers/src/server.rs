@@ -250,7 +250,7 @@ impl Shared {
     }
 }
 
-/// For how long a peer says that the owner may hand out what was removed.
+/// For how long a peer says that the owner may hand out what was removed; zero if it has a newer value by now.
 fn tombstone(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(TOMBSTONE_HEADER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds).min(TOMBSTONE_MOST))

@@ -25,7 +25,7 @@ pub const GROUP_HEADER: &str = "larder-group";
 pub const TOKEN_HEADER: &str = "larder-token";
 
 /// A removal's header: for so many seconds the owner may still hand out what was removed, because it could
-/// not be reached. Go's peers ignore it.
+/// not be reached. Zero follows a set: the owner has a newer value, and is asked again. Go's peers ignore it.
 pub const TOMBSTONE_HEADER: &str = "larder-tombstone";
 
 /// A get's header: who asks has a copy that expires soon, and can wait for the value that comes after it.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -21,6 +22,35 @@ pub(crate) struct Removed<'a> {
     pub(crate) members: &'a Members,
     pub(crate) group: &'a str,
     pub(crate) key: &'a [u8],
+}
+
+/// What becomes of the key's tombstone where a removal is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tombstone {
+    /// It stays as it is.
+    Stays,
+    /// One of the keepers could not be told: the key is loaded past them for a while.
+    Rises,
+    /// The owner has been given a value after what was removed: the key is to be asked for there.
+    Falls,
+}
+
+impl Tombstone {
+    pub(crate) fn rises_if(keeper_is_away: bool) -> Self {
+        if keeper_is_away { Self::Rises } else { Self::Stays }
+    }
+
+    /// As in the header: zero is none from now on, and what is not quite a second is one.
+    fn seconds(self, time: Duration) -> Option<u64> {
+        match self {
+            Self::Stays => None,
+            Self::Rises => {
+                let part = u64::from(time.subsec_nanos() > 0);
+                Some(time.as_secs() + part).filter(|seconds| *seconds > 0)
+            }
+            Self::Falls => Some(0),
+        }
+    }
 }
 
 /// What has become of telling.
@@ -53,12 +83,11 @@ impl Removed<'_> {
         others.filter(|name| !told.iter().any(|told| told == name)).map(str::to_owned).collect()
     }
 
-    /// Tells these members, all at once, to forget the key. `past_keepers` says that one of the keepers could not
-    /// be told, so that the others load past them for a while.
-    pub(crate) async fn tell(&self, to: &BTreeSet<String>, past_keepers: bool) -> Told {
+    /// Tells these members, all at once, to forget the key.
+    pub(crate) async fn tell(&self, to: &BTreeSet<String>, stone: Tombstone) -> Told {
         let options = &self.pool.options;
         let path = path(&options.base_path, self.group, self.key, options.mode.escape());
-        let tombstone = past_keepers.then_some(options.tombstone.as_secs());
+        let tombstone = stone.seconds(options.tombstone);
         let question = Question { tombstone, ..Question::new(Method::DELETE, path, Bytes::new()) };
         let chosen = self.members.others().filter(|(name, _)| to.contains(*name));
         let told = chosen.map(|(name, client)| {
@@ -77,11 +106,11 @@ impl Removed<'_> {
     }
 
     /// Tells these of the keepers, one after the other; each loads past those before it that could not be told.
-    pub(crate) async fn tell_in_turn(&self, keepers: &[String]) -> Told {
+    pub(crate) async fn tell_in_turn(&self, keepers: &[String], stone: Tombstone) -> Told {
         let mut all = Told::default();
         for keeper in keepers {
-            let past_keepers = !all.missed.is_empty();
-            all.and(self.tell(&BTreeSet::from([keeper.clone()]), past_keepers).await);
+            let stone = if all.missed.is_empty() { stone } else { Tombstone::Rises };
+            all.and(self.tell(&BTreeSet::from([keeper.clone()]), stone).await);
         }
         all
     }

@@ -35,7 +35,8 @@ pub(crate) trait Served: Send + Sync {
     /// Takes a value, whoever this process thinks that the owner is.
     fn set(&self, set: Set) -> Result<(), Refused>;
 
-    /// Forgets what is here; with a time, the key is loaded past its owner for as long.
+    /// Forgets what is here; with a time, the key is loaded past its owner for as long, and with none at all it is
+    /// asked for there again.
     fn forget(&self, key: &[u8], past_owner: Option<Duration>);
 
     /// The owner has heard at last, of a removal that was before `began`.
@@ -125,8 +126,11 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Served for Core<S> {
     fn forget(&self, key: &[u8], past_owner: Option<Duration>) {
         // Bytes that are no key have no value here.
         let Some(key) = S::Key::from_bytes(key) else { return };
-        if let Some(time) = past_owner {
-            self.bury(&key, time);
+        match past_owner {
+            // First of all: a get after this that still went past the owner would be kept.
+            Some(Duration::ZERO) => self.tombstones().lift(&key),
+            Some(time) => self.bury(&key, time),
+            None => {}
         }
         Self::forget(self, &key);
     }

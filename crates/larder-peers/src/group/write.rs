@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::client::Question;
 use crate::codec::{Codec, GroupKey};
 use crate::group::held::Held;
-use crate::group::removal::{Removed, Told, done};
+use crate::group::removal::{Removed, Told, Tombstone, done};
 use crate::group::{Core, HotCopy, Missed, TellError, WriteError};
 use crate::pool::{Members, Missing};
 use crate::wire::expiry::Expiry;
@@ -72,17 +72,18 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
             self.writes().begin(&key);
             let sent = done(client, question).await;
             if sent.is_ok() {
+                // Before what is here is forgotten: a get in between would load past the owner, and keep that.
+                self.tombstones().lift(&key);
                 // Who is asked in the owner's place, before a copy that is here is the new value's.
                 let second = keepers.get(1..).unwrap_or_default();
-                told = removed.tell_in_turn(second).await;
+                told = removed.tell_in_turn(second, Tombstone::Falls).await;
             }
             self.settle_copy(&key, held, copy, sent.is_ok());
             sent.map_err(|error| of_owner(peer, error))?;
             self.pool.retrier.cancel(&self.name, &bytes, peer);
-            self.tombstones().lift(&key);
         } else {
             self.keep(&key, held)?;
-            told = removed.tell_in_turn(&keepers).await;
+            told = removed.tell_in_turn(&keepers, Tombstone::Falls).await;
         }
         self.drop_copies(removed, keepers, told).await;
         Ok(())
@@ -149,13 +150,13 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
         if !self.pool.options.mode.can_write() {
             return;
         }
-        told.and(removed.tell(&removed.others(&keepers), false).await);
+        told.and(removed.tell(&removed.others(&keepers), Tombstone::Falls).await);
         let owner = removed.members.remote_owner(removed.key).map(|(name, _)| name.to_owned());
         if told.differ {
             // As after a removal; but for the owner, which has what was set.
             let mut rest = removed.others(owner.as_slice());
             rest.retain(|name| !told.missed.contains_key(name));
-            told.and(removed.tell(&rest, false).await);
+            told.and(removed.tell(&rest, Tombstone::Falls).await);
         }
         if told.missed.is_empty() {
             return;
@@ -178,7 +179,7 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
             // keep its copy, because it is told only once.
             self.forget(&key);
         }
-        let mut told = removed.tell_in_turn(&keepers).await;
+        let mut told = removed.tell_in_turn(&keepers, Tombstone::Stays).await;
         let missed = |name: &&String| told.missed.contains_key(*name);
         let missed_keepers: BTreeSet<_> = keepers.iter().filter(missed).cloned().collect();
         let past_keepers = !missed_keepers.is_empty();
@@ -186,14 +187,15 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
             self.bury(&key, self.pool.options.tombstone);
         }
         self.forget(&key);
-        told.and(removed.tell(&removed.others(&keepers), past_keepers).await);
+        let stone = Tombstone::rises_if(past_keepers);
+        told.and(removed.tell(&removed.others(&keepers), stone).await);
         if told.differ {
             // By now nobody who was told has what was loaded before, but may have a copy of what another one had
             // until it was told. Copies are not passed on: so this is enough.
             self.forget(&key);
             let mut rest = removed.others(&[]);
             rest.retain(|name| !told.missed.contains_key(name));
-            told.and(removed.tell(&rest, past_keepers).await);
+            told.and(removed.tell(&rest, stone).await);
         }
         if told.missed.is_empty() {
             return Ok(());

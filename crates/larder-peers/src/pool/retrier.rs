@@ -8,7 +8,7 @@ use bytes::Bytes;
 use larder_cache::Clock;
 use tokio::sync::Notify;
 
-use crate::group::removal::Removed;
+use crate::group::removal::{Removed, Tombstone};
 use crate::pool::{Missing, PoolOptions, RetryStats, Shared};
 
 use super::retries::{Pending, Retries};
@@ -79,7 +79,7 @@ impl Retrier {
         let Pending { group, key, .. } = &pending;
         let removed = Removed { pool, members: &members, group, key };
         let were_away = !pending.keepers.is_empty();
-        let mut told = removed.tell(&to, were_away).await;
+        let mut told = removed.tell(&to, Tombstone::rises_if(were_away)).await;
         let heard: Vec<_> = to.iter().filter(|peer| !told.missed.contains_key(*peer)).collect();
         let spreads = pending.spreads || told.differ;
         let is_away = |keeper| told.missed.contains_key(keeper) || still.contains(keeper);
@@ -88,7 +88,7 @@ impl Retrier {
             // Until now others could get the old value from them, and may have kept it.
             let mut rest = removed.others(&[]);
             rest.retain(|peer| !told.missed.contains_key(peer));
-            told.and(removed.tell(&rest, are_away).await);
+            told.and(removed.tell(&rest, Tombstone::rises_if(are_away)).await);
             if let Some(group) = pool.served(group) {
                 group.forget(key, None);
             }

@@ -112,6 +112,25 @@ async fn while_the_owner_is_cut_off_from_the_remover_nobody_who_heard_reads_the_
 }
 
 #[tokio::test]
+async fn a_set_after_a_removal_that_the_owner_missed_is_read_by_those_who_loaded_past_it() {
+    let ring = ring(Mode::MailgunV2, 3).await;
+    let key = key_owned_by(&ring[2], "k");
+    let names = || ring.iter().map(|node| node.url.clone());
+    // Nothing listens at port 1.
+    let [one, two, owner] = [0, 1, 2].map(|n| Peer::new(&ring[n].url));
+    ring[0].pool.set_peers([one, two, owner.at("127.0.0.1:1")]).unwrap();
+    ring[0].group.remove(&key_of(&key)).await.unwrap_err();
+    assert_eq!(ring[1].text(&key).await, format!("v:{key}"));
+    assert_eq!((ring[1].source.all_loads(), ring[1].group.stats().tombstones), (1, 1));
+    // The way to the owner is open again.
+    ring[0].pool.set_peers(names()).unwrap();
+    set(&ring[0], &key, "set").await.unwrap();
+    for node in &ring {
+        assert_eq!((node.text(&key).await, node.group.stats().tombstones), ("set".into(), 0));
+    }
+}
+
+#[tokio::test]
 async fn a_set_after_a_removal_that_the_owner_missed_is_not_undone_by_it() {
     let mut ring = ring(Mode::MailgunV2, 2).await;
     let key = key_owned_by(&ring[1], "k");
