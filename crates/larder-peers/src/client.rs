@@ -23,7 +23,9 @@ use tokio::sync::Semaphore;
 use crate::members::Address;
 use crate::tasks::Tasks;
 use crate::wire::answer::GroupMark;
-use crate::wire::{ASKS_HEADER, GROUP_HEADER, RENEW_HEADER, TOKEN_HEADER, TOMBSTONE_HEADER};
+use crate::wire::{
+    ASKS_HEADER, GROUP_HEADER, REMOVED_HEADER, RENEW_HEADER, TOKEN_HEADER, TOMBSTONE_HEADER,
+};
 use circuit::Circuit;
 pub use hedging::Hedge;
 use hedging::Hedging;
@@ -77,6 +79,8 @@ pub(crate) struct Question {
     pub(crate) body: Bytes,
     /// Seconds for the header of that name.
     pub(crate) tombstone: Option<u64>,
+    /// Milliseconds for the header of a removal that is told again.
+    pub(crate) removed_ago: Option<u64>,
     /// Asks for a newer value than the copy that is here.
     pub(crate) renews: bool,
 }
@@ -84,7 +88,7 @@ pub(crate) struct Question {
 impl Question {
     /// One without headers of its own.
     pub(crate) fn new(method: Method, path: String, body: Bytes) -> Self {
-        Self { method, path, body, tombstone: None, renews: false }
+        Self { method, path, body, tombstone: None, removed_ago: None, renews: false }
     }
 }
 
@@ -256,6 +260,9 @@ impl Client {
         }
         if let Some(seconds) = question.tombstone {
             headers.insert(TOMBSTONE_HEADER, HeaderValue::from(seconds));
+        }
+        if let Some(millis) = question.removed_ago {
+            headers.insert(REMOVED_HEADER, HeaderValue::from(millis));
         }
         if question.renews {
             headers.insert(RENEW_HEADER, HeaderValue::from_static("1"));

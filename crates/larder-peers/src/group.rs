@@ -286,9 +286,18 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
     fn forget(&self, key: &S::Key) {
         // First the sets: one that ends after this keeps no copy, and the copy of one that ended before it
         // is forgotten here.
+        self.forget_copy(key);
+        self.main.invalidate(key);
+    }
+
+    fn forget_copy(&self, key: &S::Key) {
         self.writes().disturb(key);
         self.hot.invalidate(key);
-        self.main.invalidate(key);
+    }
+
+    /// Whether the value that is here was set less than so long ago.
+    fn was_set_since(&self, key: &S::Key, ago: Duration) -> bool {
+        self.main.peek(key).is_some_and(|held| held.was_set() && held.age() < ago)
     }
 
     /// Has the key loaded past its owner for a while.

@@ -111,7 +111,8 @@
 //!
 //! [`Pool::set_peers`] takes a list; [`Pool::follow`] keeps the ring as a [file](membership::PeersFile), a
 //! [name in DNS](membership::Dns) or a [source of one's own](membership::Discovery) says. Nodes that disagree
-//! for a while load a key once each, and nothing worse.
+//! for a while load a key once each. A value that was *set* is at the owner whom its setter knew: where owners
+//! differ, some see it, and others what the source has, until it expires or is set or removed once more.
 //!
 //! # Who may ask
 //!

@@ -25,7 +25,7 @@ use crate::wire::answer::{GroupMark, unknown_group};
 use crate::wire::batch::{GET_MANY, Outcome, decode_keys, encode_outcomes};
 use crate::wire::message::{RemoveKeysRequest, decode_set, encode_answer};
 use crate::wire::path::{PathError, Target, parse};
-use crate::wire::{RENEW_HEADER, TOKEN_HEADER, TOMBSTONE_HEADER};
+use crate::wire::{REMOVED_HEADER, RENEW_HEADER, TOKEN_HEADER, TOMBSTONE_HEADER};
 pub use listen::Serving;
 use respond::{done, forgotten, refusal, value};
 
@@ -144,7 +144,8 @@ impl Shared {
             Verb::Remove => {
                 // Whom it asks from before it forgets: a change of the ring between the two would go unnoticed.
                 let asks = self.members().asks(&key, self.options.second_owner);
-                group.forget(&key, tombstone(request.headers()));
+                let headers = request.headers();
+                group.forget(&key, tombstone(headers), removed_ago(headers));
                 Ok(forgotten(asks))
             }
             Verb::Many if key == REMOVE_KEYS => {
@@ -153,7 +154,7 @@ impl Shared {
                     .map_err(|error| refuse(Refusal::BadRequest, error.to_string()))?;
                 for key in &keys.keys {
                     group.note_request();
-                    group.forget(key.as_bytes(), None);
+                    group.forget(key.as_bytes(), None, None);
                 }
                 Ok(done())
             }
@@ -254,6 +255,12 @@ impl Shared {
 fn tombstone(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(TOMBSTONE_HEADER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds).min(TOMBSTONE_MOST))
+}
+
+/// How long ago it was removed, if a peer tells that again.
+fn removed_ago(headers: &HeaderMap) -> Option<Duration> {
+    let millis = headers.get(REMOVED_HEADER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_millis(millis))
 }
 
 async fn read<B>(body: B, limit: usize) -> Result<Bytes, Refusing>

@@ -28,6 +28,10 @@ pub const TOKEN_HEADER: &str = "larder-token";
 /// not be reached. Zero follows a set: the owner has a newer value, and is asked again. Go's peers ignore it.
 pub const TOMBSTONE_HEADER: &str = "larder-tombstone";
 
+/// A removal's header: it was so many milliseconds ago, and is told again. What was set since then stays. Go's peers
+/// ignore it, and forget that as well.
+pub const REMOVED_HEADER: &str = "larder-removed-ms-ago";
+
 /// A get's header: who asks has a copy that expires soon, and can wait for the value that comes after it.
 /// Go's peers ignore it, and answer with what they have.
 pub const RENEW_HEADER: &str = "larder-renew";

@@ -22,6 +22,8 @@ pub(crate) struct Removed<'a> {
     pub(crate) members: &'a Members,
     pub(crate) group: &'a str,
     pub(crate) key: &'a [u8],
+    /// How long ago that was, if it is told again: what was set since then stays.
+    pub(crate) ago: Option<Duration>,
 }
 
 /// What becomes of the key's tombstone where a removal is told.
@@ -88,7 +90,10 @@ impl Removed<'_> {
         let options = &self.pool.options;
         let path = path(&options.base_path, self.group, self.key, options.mode.escape());
         let tombstone = stone.seconds(options.tombstone);
-        let question = Question { tombstone, ..Question::new(Method::DELETE, path, Bytes::new()) };
+        let millis = |ago: Duration| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+        let removed_ago = self.ago.map(millis);
+        let question = Question::new(Method::DELETE, path, Bytes::new());
+        let question = Question { tombstone, removed_ago, ..question };
         let chosen = self.members.others().filter(|(name, _)| to.contains(*name));
         let told = chosen.map(|(name, client)| {
             let question = question.clone();

@@ -36,8 +36,8 @@ pub(crate) trait Served: Send + Sync {
     fn set(&self, set: Set) -> Result<(), Refused>;
 
     /// Forgets what is here; with a time, the key is loaded past its owner for as long, and with none at all it is
-    /// asked for there again.
-    fn forget(&self, key: &[u8], past_owner: Option<Duration>);
+    /// asked for there again. What was set since it was removed stays, if that was some time `ago`.
+    fn forget(&self, key: &[u8], past_owner: Option<Duration>, ago: Option<Duration>);
 
     /// The owner has heard at last, of a removal that was before `began`.
     fn lift_tombstone(&self, key: &[u8], began: Time);
@@ -123,7 +123,7 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Served for Core<S> {
         self.tally.server_requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn forget(&self, key: &[u8], past_owner: Option<Duration>) {
+    fn forget(&self, key: &[u8], past_owner: Option<Duration>, ago: Option<Duration>) {
         // Bytes that are no key have no value here.
         let Some(key) = S::Key::from_bytes(key) else { return };
         match past_owner {
@@ -132,7 +132,11 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Served for Core<S> {
             Some(time) => self.bury(&key, time),
             None => {}
         }
-        Self::forget(self, &key);
+        if ago.is_some_and(|ago| self.was_set_since(&key, ago)) {
+            self.forget_copy(&key);
+        } else {
+            Self::forget(self, &key);
+        }
     }
 
     fn lift_tombstone(&self, key: &[u8], began: Time) {

@@ -96,7 +96,7 @@ impl<S: Source<Key: GroupKey, Value: Codec>> Core<S> {
     }
 
     fn removed<'a>(&'a self, members: &'a Members, key: &'a [u8]) -> Removed<'a> {
-        Removed { pool: &self.pool, members, group: &self.name, key }
+        Removed { pool: &self.pool, members, group: &self.name, key, ago: None }
     }
 
     fn set_question(&self, key: &S::Key, held: &Held<S::Value>) -> Question {

@@ -72,8 +72,8 @@ pub struct PoolOptions {
     ///
     /// Defaults to: 30 s. Range: up to 1 h.
     pub tombstone: Duration,
-    /// For how long a removal is tried again at a peer that did not take it. It ends when the peer is gone
-    /// from the ring, too.
+    /// For how long a removal is tried again at a peer that did not take it. A peer that is gone from the ring is
+    /// not asked, and told if it is back within this time.
     ///
     /// Defaults to: 5 min. Range: any; zero does not try again.
     pub retry_for: Duration,

@@ -77,7 +77,8 @@ impl Retrier {
         let (to, mut still): (BTreeSet<_>, BTreeSet<_>) =
             std::mem::take(&mut pending.to).into_iter().partition(is_member);
         let Pending { group, key, .. } = &pending;
-        let removed = Removed { pool, members: &members, group, key };
+        let ago = Some(began.since(pending.since));
+        let removed = Removed { pool, members: &members, group, key, ago };
         let were_away = !pending.keepers.is_empty();
         let mut told = removed.tell(&to, Tombstone::rises_if(were_away)).await;
         let heard: Vec<_> = to.iter().filter(|peer| !told.missed.contains_key(*peer)).collect();
@@ -85,12 +86,14 @@ impl Retrier {
         let is_away = |keeper| told.missed.contains_key(keeper) || still.contains(keeper);
         let are_away = pending.keepers.iter().any(is_away);
         if spreads && !heard.is_empty() {
-            // Until now others could get the old value from them, and may have kept it.
+            // Until now others could get the old value from them, and may have kept it, as a copy. They have heard
+            // before: whatever was set there is newer.
+            let removed = Removed { ago: Some(Duration::MAX), ..removed };
             let mut rest = removed.others(&[]);
             rest.retain(|peer| !told.missed.contains_key(peer));
             told.and(removed.tell(&rest, Tombstone::rises_if(are_away)).await);
             if let Some(group) = pool.served(group) {
-                group.forget(key, None);
+                group.forget(key, None, removed.ago);
             }
         }
         if were_away

@@ -26,7 +26,8 @@ pub(crate) struct Pending {
     pub(crate) keepers: BTreeSet<String>,
     /// Others may have the old value from one of them: when it has heard, everybody is told once more.
     pub(crate) spreads: bool,
-    since: Time,
+    /// When it was removed last.
+    pub(crate) since: Time,
     due: Time,
     failures: u32,
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use larder_peers::{GroupOptions, Mode, Peer, PoolOptions, WriteError};
+use larder_peers::{Expiry, GroupOptions, HotCopy, Mode, Peer, PoolOptions, WriteError};
 
 use super::set::set;
 use super::support::*;
-use super::wires::{World, ms, secs, world};
+use super::wires::{Wired, World, ms, secs, world};
 
 #[tokio::test]
 async fn after_a_removal_nobody_has_it_and_each_key_is_loaded_once_more() {
@@ -109,6 +109,48 @@ async fn while_the_owner_is_cut_off_from_the_remover_nobody_who_heard_reads_the_
     until(async || ring[0].pool.retries().pending == 0).await;
     assert_eq!((ring[2].text(key).await, ring[0].group.stats().tombstones), ("new".into(), 0));
     assert_eq!(ring[1].text(key).await, "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_one_sets_after_a_removal_is_not_undone_when_the_owner_hears_of_that() {
+    let world = world(3, ms(1), options(Mode::MailgunV2), |_| GroupOptions::default());
+    let [remover, other, owner] = &world.nodes[..] else { panic!("there are three") };
+    let (gone, kept) = (owner.key("r"), owner.key("k"));
+    let was_set = |node: &Wired, key| node.group.peek(key).is_some_and(|got| &got[..] == b"set");
+    let set = |key: Bytes| async move {
+        let value = Bytes::from("set");
+        other.group.set(&key, value, Expiry::NEVER, HotCopy::Drop).await.unwrap();
+    };
+    set(gone.clone()).await;
+    let [one, two, three] = [remover, other, owner].map(|node| Peer::new(&node.url));
+    let lost = three.clone().at("10.9.9.9:1");
+    remover.pool.set_peers([one.clone(), two.clone(), lost]).unwrap();
+    tokio::time::sleep(ms(100)).await;
+    for key in [&gone, &kept] {
+        remover.group.remove(key).await.unwrap_err();
+    }
+    tokio::time::sleep(ms(100)).await;
+    set(kept.clone()).await;
+    remover.pool.set_peers([one, two, three]).unwrap();
+    tokio::time::sleep(secs(5)).await;
+    assert_eq!((remover.pool.retries().pending, remover.pool.retries().completed), (0, 2));
+    assert!(was_set(owner, &kept) && !was_set(owner, &gone));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_that_the_second_owner_missed_is_not_undone_when_that_hears_of_it() {
+    let with = PoolOptions { second_owner: true, ..options(Mode::MailgunV2) };
+    let world = world(2, ms(1), with, |_| GroupOptions::default());
+    let [owner, second] = &world.nodes[..] else { panic!("there are two") };
+    let key = owner.key("k");
+    let [one, two] = [owner, second].map(|node| Peer::new(&node.url));
+    owner.pool.set_peers([one.clone(), two.clone().at("10.9.9.9:1")]).unwrap();
+    owner.group.set(&key, Bytes::from("set"), Expiry::NEVER, HotCopy::Drop).await.unwrap();
+    assert_eq!(owner.pool.retries().pending, 1);
+    owner.pool.set_peers([one, two]).unwrap();
+    tokio::time::sleep(secs(5)).await;
+    assert_eq!((owner.pool.retries().pending, owner.pool.retries().completed), (0, 1));
+    assert_eq!(&second.group.get(&key).await.unwrap()[..], b"set");
 }
 
 #[tokio::test]
