@@ -142,26 +142,18 @@ pub enum MembersError {
 /// The most members that a ring may have.
 pub(crate) const MOST: usize = 1_000;
 
-/// A list of peers that has passed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Checked {
-    /// Each with where it is reached; none for this process itself.
-    pub(crate) peers: Vec<(String, Option<Address>)>,
-    /// Which of them this process is.
-    pub(crate) own: usize,
-}
-
-/// Checks a list of peers for the process that is called `own`.
+/// Checks a list of peers for the process that is called `own`. Each comes with where it is reached; that process
+/// itself with nothing.
 pub(crate) fn check(
     mode: Mode,
     own: &str,
     peers: Vec<Peer>,
     can_secure: bool,
-) -> Result<Checked, MembersError> {
+) -> Result<Vec<(String, Option<Address>)>, MembersError> {
     if peers.len() > MOST {
         return Err(MembersError::TooMany(peers.len()));
     }
-    let (mut seen, mut place) = (HashSet::new(), None);
+    let mut seen = HashSet::new();
     let mut checked = Vec::with_capacity(peers.len());
     for Peer { identity, address } in peers {
         let form = mode.identity_form();
@@ -172,7 +164,6 @@ pub(crate) fn check(
             return Err(MembersError::Twice(identity));
         }
         if identity == own {
-            place = Some(checked.len());
             checked.push((identity, None));
             continue;
         }
@@ -186,8 +177,10 @@ pub(crate) fn check(
         }
         checked.push((identity, Some(address)));
     }
-    let own = place.ok_or_else(|| MembersError::SelfMissing(own.to_owned()))?;
-    Ok(Checked { peers: checked, own })
+    if !seen.contains(own) {
+        return Err(MembersError::SelfMissing(own.to_owned()));
+    }
+    Ok(checked)
 }
 
 #[cfg(test)]
@@ -239,8 +232,8 @@ mod tests {
     fn where_a_peer_is_reached_may_differ_from_what_it_is_called() {
         let list = vec![Peer::new("a"), Peer::new("b").at("10.0.0.2:81")];
         let checked = check(Mode::Native, "a", list, false).unwrap();
-        assert_eq!((checked.own, &checked.peers[0].1), (0, &None));
-        assert_eq!(checked.peers[1].1.as_ref().unwrap().authority(), "10.0.0.2:81");
+        assert_eq!(checked[0], ("a".to_owned(), None));
+        assert_eq!(checked[1].1.as_ref().unwrap().authority(), "10.0.0.2:81");
     }
 
     #[test]

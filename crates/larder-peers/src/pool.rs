@@ -189,8 +189,8 @@ impl Pool {
         let can_secure = options.transport.can_secure();
         let checked = members::check(options.mode, &self.0.identity, peers, can_secure)?;
         let before = self.0.members();
-        let mut members = Vec::with_capacity(checked.peers.len());
-        for (identity, address) in checked.peers {
+        let mut members = Vec::with_capacity(checked.len());
+        for (identity, address) in checked {
             let client = address.map(|address| self.client(&before, address)).transpose()?;
             members.push(Member { identity, client });
         }

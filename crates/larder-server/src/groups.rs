@@ -149,9 +149,7 @@ impl Groups {
         let (identity, members) = (pool.identity(), pool.peers().len());
         tracing::info!(mode = of_ring.mode.name(), identity, members, "in a ring");
         let rules = Rules {
-            write_token: Some(of_ring.write_token.0.as_str())
-                .filter(|token| !token.is_empty())
-                .map(Token::from),
+            write_token: ring::token(&of_ring.write_token),
             max_body: config.limits.body_bytes.min(of_ring.max_value_bytes),
             patience: config.limits.request,
             retry: of_ring.retry,

@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 
 use larder_cache::Clock;
-use larder_peers::ring::IdentityForm;
 use larder_peers::{PoolOptions, Token};
 
 use super::GroupsError;
-use crate::config::{Groups, Membership};
+use crate::config::{Groups, Membership, Secret};
 
 /// `groups.identity`, or what the first address at which peers are served makes of it.
 pub(super) fn identity(config: &Groups, at: &[SocketAddr]) -> Result<String, GroupsError> {
@@ -19,19 +18,20 @@ pub(super) fn identity(config: &Groups, at: &[SocketAddr]) -> Result<String, Gro
     if first.ip().is_unspecified() && config.membership != Membership::Alone {
         return Err(GroupsError::Nameless(*first));
     }
-    Ok(match config.mode.identity_form() {
-        IdentityForm::HostPort => first.to_string(),
-        IdentityForm::Url | IdentityForm::Free => format!("http://{first}"),
-    })
+    Ok(config.mode.identity_at(*first))
+}
+
+/// The token, if one is configured.
+pub(super) fn token(secret: &Secret) -> Option<Token> {
+    Some(secret.0.as_str()).filter(|secret| !secret.is_empty()).map(Token::from)
 }
 
 pub(super) fn options(config: &Groups, clock: &Clock) -> PoolOptions {
-    let token = Some(config.token.0.as_str()).filter(|token| !token.is_empty());
     PoolOptions {
         mode: config.mode,
         replicas: config.replicas,
         admission: config.admission,
-        token: token.map(Token::from),
+        token: token(&config.token),
         second_owner: config.second_owner,
         hedge: config.hedge,
         peer_timeout: config.peer_timeout,
